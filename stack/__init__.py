@@ -1,0 +1,1 @@
+"""The local mesh: engines, topology, supervisor and the `starling` command."""

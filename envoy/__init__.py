@@ -1,0 +1,1 @@
+"""Configuration of the edge and of every sidecar, rendered from one source."""

@@ -1,0 +1,1 @@
+"""What the edge cannot do itself: accounts, tokens, public keys, API documentation."""

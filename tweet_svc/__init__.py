@@ -1,0 +1,1 @@
+"""Tweets, likes and retweets: the store of record, and the events that others build on."""

@@ -1,0 +1,1 @@
+"""Shared runtime of every Starling service; it knows none of them."""

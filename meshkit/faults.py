@@ -13,7 +13,6 @@ import nats.js.errors
 from cassandra import (
     CoordinationFailure,
     OperationTimedOut,
-    RateLimitReached,
     RequestExecutionException,
 )
 from cassandra import Timeout as CassandraTimeout
@@ -33,7 +32,6 @@ _CASSANDRA = (
     CassandraTimeout,
     CoordinationFailure,
     OperationTimedOut,
-    RateLimitReached,
     NoHostAvailable,
     NoConnectionsAvailable,
     ConnectionException,

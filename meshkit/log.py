@@ -20,7 +20,7 @@ from meshkit.config import MeshConfig
 
 def get_logger(name: str) -> FilteringBoundLogger:
     """A logger that adds `logger=name`; call it as `log.info("what happened", key=value)`."""
-    logger: FilteringBoundLogger = structlog.get_logger(logger=name)
+    logger: FilteringBoundLogger = structlog.get_logger(origin=name)
     return logger
 
 
@@ -31,6 +31,9 @@ def configure(config: MeshConfig) -> None:
     def add_origin(
         _logger: object, _method: str, event: MutableMapping[str, Any]
     ) -> MutableMapping[str, Any]:
+        # structlog keeps the name "logger" for itself until here.
+        if (origin := event.pop("origin", None)) is not None:
+            event["logger"] = origin
         event["instance"] = config.service_instance
         context = trace.get_current_span().get_span_context()
         if context.is_valid:

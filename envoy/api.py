@@ -1,0 +1,107 @@
+"""The API as the descriptor describes it: which RPCs there are, and how REST reaches them."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from google.api import annotations_pb2, http_pb2
+from google.protobuf import descriptor_pb2
+
+_VERBS = ("get", "put", "post", "delete", "patch")
+_VARIABLE = re.compile(r"\{(\w+)\}")
+
+
+@dataclass(frozen=True)
+class Binding:
+    """One REST call: `Binding("GET", "/v1/users/{user_id}")`."""
+
+    verb: str
+    template: str
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The fields that the path names."""
+        return tuple(_VARIABLE.findall(self.template))
+
+    @property
+    def regex(self) -> str:
+        """What matches the path as a whole."""
+        literals = [re.escape(text) for text in _VARIABLE.split(self.template)[::2]]
+        return "[^/]+".join(literals)
+
+
+@dataclass(frozen=True)
+class Method:
+    """One RPC."""
+
+    service: str
+    """With its package: "starling.tweet.v1.TweetService"."""
+    name: str
+    input: str
+    """The request's message type, without a leading dot."""
+    bindings: tuple[Binding, ...]
+    """How REST reaches it; empty for RPCs between services."""
+    repeatable: bool
+    """Declared NO_SIDE_EFFECTS or IDEMPOTENT: doing it twice does what doing it once does."""
+
+    @property
+    def path(self) -> str:
+        """The path of its HTTP/2 requests."""
+        return f"/{self.service}/{self.name}"
+
+
+@dataclass(frozen=True)
+class Api:
+    """All RPCs, and the fields of every message."""
+
+    methods: tuple[Method, ...]
+    fields: dict[str, tuple[str, ...]]
+    """The names of a message's fields, by its type."""
+
+    @property
+    def public_services(self) -> tuple[str, ...]:
+        """The services that REST reaches, each once, in the descriptor's order."""
+        return tuple(dict.fromkeys(method.service for method in self.methods if method.bindings))
+
+    def methods_of(self, *services: str) -> tuple[Method, ...]:
+        """The methods of `services`."""
+        return tuple(method for method in self.methods if method.service in services)
+
+
+def read_api(descriptor: Path) -> Api:
+    """Raises OSError or DecodeError if there is no descriptor, ValueError if a service is bound to
+    REST by some of its methods only.
+    """
+    files = descriptor_pb2.FileDescriptorSet.FromString(descriptor.read_bytes()).file
+    methods = tuple(method for file in files for method in _methods(file))
+    for service in {method.service for method in methods}:
+        if len({bool(method.bindings) for method in methods if method.service == service}) > 1:
+            raise ValueError(f"{service} mixes public and internal methods")
+    fields = {
+        f"{file.package}.{message.name}": tuple(field.name for field in message.field)
+        for file in files
+        for message in file.message_type
+    }
+    return Api(methods, fields)
+
+
+def _methods(file: descriptor_pb2.FileDescriptorProto) -> Iterator[Method]:
+    unknown = descriptor_pb2.MethodOptions.IDEMPOTENCY_UNKNOWN
+    for service in file.service:
+        for method in service.method:
+            yield Method(
+                service=f"{file.package}.{service.name}",
+                name=method.name,
+                input=method.input_type.lstrip("."),
+                bindings=tuple(_bindings(method.options.Extensions[annotations_pb2.http])),
+                repeatable=method.options.idempotency_level != unknown,
+            )
+
+
+def _bindings(rule: http_pb2.HttpRule) -> Iterator[Binding]:
+    verb = rule.WhichOneof("pattern")
+    if verb in _VERBS:
+        yield Binding(verb.upper(), getattr(rule, verb))
+    for additional in rule.additional_bindings:
+        yield from _bindings(additional)

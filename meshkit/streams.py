@@ -2,7 +2,8 @@
 
 Who writes a stream owns it; every process that reads it ensures the same definition. Payloads are the
 messages named here (`starling/*/v1/*_events.proto`). A full stream refuses new messages (the outbox keeps
-them); nothing that is still unread is dropped before `max_age_s`.
+them); nothing that is still unread is dropped before `max_age_s`. JetStream reserves `max_bytes` of its
+`max_file_store` for each, so their sum has to fit.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 from meshkit.events import StreamSpec
 
 _DAY_S = 86_400.0
-_GIB = 1 << 30
+_MIB = 1 << 20
 
 # Written by tweet_svc; TweetEvent.
 TWEET_POSTED = "tweet.posted"
@@ -21,7 +22,7 @@ TWEETS = StreamSpec(
     "TWEETS",
     (TWEET_POSTED, TWEET_DELETED, LIKE_CHANGED, RETWEET_CHANGED),
     max_age_s=7 * _DAY_S,
-    max_bytes=2 * _GIB,
+    max_bytes=512 * _MIB,
 )
 
 # Written by tweet_svc's counter; TweetEvent. Absolute counts: the newest says all, so a day is plenty.
@@ -31,7 +32,7 @@ COUNTS = StreamSpec(
     "COUNTS",
     (TWEET_COUNTS_CHANGED, AUTHOR_COUNTS_CHANGED),
     max_age_s=_DAY_S,
-    max_bytes=_GIB,
+    max_bytes=128 * _MIB,
 )
 
 # Written by graph_svc; GraphEvent.
@@ -41,14 +42,14 @@ GRAPH = StreamSpec(
     "GRAPH",
     (FOLLOW_CHANGED, USER_COUNTS_CHANGED),
     max_age_s=7 * _DAY_S,
-    max_bytes=_GIB,
+    max_bytes=256 * _MIB,
 )
 
 # Written by the fan-out worker for itself; FanoutChunk.
 FANOUT_CHUNK = "fanout.chunk"
-FANOUT = StreamSpec("FANOUT", (FANOUT_CHUNK,), max_age_s=_DAY_S, max_bytes=2 * _GIB)
+FANOUT = StreamSpec("FANOUT", (FANOUT_CHUNK,), max_age_s=_DAY_S, max_bytes=512 * _MIB)
 
 # Written by the fan-out worker, read by every timeline_svc process; CelebrityActivity. Kept for longer
 # than a cached timeline lives.
 CELEBRITY_ACTIVITY = "celebrity.activity"
-CELEBRITY = StreamSpec("CELEBRITY", (CELEBRITY_ACTIVITY,), max_age_s=7200.0, max_bytes=_GIB // 4)
+CELEBRITY = StreamSpec("CELEBRITY", (CELEBRITY_ACTIVITY,), max_age_s=7200.0, max_bytes=64 * _MIB)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import random
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -68,7 +67,7 @@ async def supervise(task: Background) -> None:
             _log.exception("background task crashed, starting it again", task=task.name)
         # A task that ran well for a while starts again at once; a crash loop slows down.
         delay = _BACKOFF_S[0] if loop.time() - started > 60 else min(delay * 2, _BACKOFF_S[1])
-        await asyncio.sleep(delay * random.uniform(0.5, 1.0))
+        await asyncio.sleep(delay)
 
 
 async def cancel_all(tasks: Iterable[asyncio.Task[Any]]) -> None:

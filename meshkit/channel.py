@@ -53,7 +53,9 @@ class MeshChannel(grpc.aio.Channel):
         _registered_method: bool | None = False,
     ) -> Any:
         """The callable a stub holds for `method`: `await call(request, timeout=None, metadata=None)`."""
-        inner: Any = self._inner.unary_unary(
+        # Typed loosely: the stubs do not know _registered_method, which saves a lookup a call.
+        unary_unary: Any = self._inner.unary_unary
+        inner = unary_unary(
             method,
             request_serializer=request_serializer,
             response_deserializer=response_deserializer,

@@ -19,30 +19,45 @@ class MeshConfig(BaseSettings):
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
 
-    service_instance: str = Field("starling", description="Name of this process, e.g. tweet_svc-2")
-    listen: str = Field("127.0.0.1:0", description="gRPC address: unix:/path.sock or host:port")
-    mesh_outbound: str = Field("", description="The sidecar's outbound listener, unix: or host:port")
+    service_instance: str = Field(
+        default="starling", description="Name of this process, e.g. tweet_svc-2"
+    )
+    listen: str = Field(
+        default="127.0.0.1:0", description="gRPC address: unix:/path.sock or host:port"
+    )
+    mesh_outbound: str = Field(
+        default="", description="The sidecar's outbound listener, unix: or host:port"
+    )
     metrics_port: int | None = Field(
-        None, ge=0, le=65535, description="Loopback /metrics; 0 takes a free port, unset is off"
+        default=None,
+        ge=0,
+        le=65535,
+        description="Loopback /metrics; 0 takes a free port, unset is off",
     )
 
-    cassandra_contact_points: str = Field("127.0.0.1:9042", description="host:port, by comma")
-    cassandra_keyspace: str = Field("starling", pattern=r"^[a-z][a-z0-9_]{0,47}$")
+    cassandra_contact_points: str = Field(
+        default="127.0.0.1:9042", description="host:port, by comma"
+    )
+    cassandra_keyspace: str = Field(default="starling", pattern=r"^[a-z][a-z0-9_]{0,47}$")
     cassandra_local_dc: str = "dc1"
-    cassandra_replication: int = Field(1, ge=1, le=7)
-    cassandra_timeout_s: float = Field(5.0, gt=0, description="One statement, at most")
+    cassandra_replication: int = Field(default=1, ge=1, le=7)
+    cassandra_timeout_s: float = Field(default=5.0, gt=0, description="One statement, at most")
 
-    nats_url: str = Field("nats://127.0.0.1:4222", description="One or more URLs, by comma")
-    nats_replicas: int = Field(1, ge=1, le=5)
+    nats_url: str = Field(default="nats://127.0.0.1:4222", description="One or more URLs, by comma")
+    nats_replicas: int = Field(default=1, ge=1, le=5)
     nats_prefix: str = Field(
-        "", pattern=r"^[A-Za-z0-9_-]*$", description="Before each stream and subject name (tests)"
+        default="",
+        pattern=r"^[A-Za-z0-9_-]*$",
+        description="Before each stream and subject name (tests)",
     )
 
     redis_url: str = "redis://127.0.0.1:6379"
     redis_prefix: str = ""
 
     otel_traces_exporter: Literal["zipkin", "otlp", "none"] = "none"
-    otel_traces_sampler_arg: float = Field(1.0, ge=0.0, le=1.0, description="Ratio of new traces")
+    otel_traces_sampler_arg: float = Field(
+        default=1.0, ge=0.0, le=1.0, description="Ratio of new traces"
+    )
     otel_exporter_zipkin_endpoint: str = "http://127.0.0.1:9411/api/v2/spans"
     otel_exporter_otlp_endpoint: str = "http://127.0.0.1:4317"
 
@@ -50,18 +65,23 @@ class MeshConfig(BaseSettings):
     log_format: Literal["json", "console"] = "json"
 
     page_token_key_file: Path | None = Field(
-        None, description="File with the HMAC secret of page tokens, the same for all instances"
+        default=None,
+        description="File with the HMAC secret of page tokens, the same for all instances",
     )
 
-    default_deadline_s: float = Field(10.0, gt=0, description="For calls that bring none")
-    max_in_flight: int = Field(512, ge=1, description="Calls past this are refused at once")
+    default_deadline_s: float = Field(default=10.0, gt=0, description="For calls that bring none")
+    max_in_flight: int = Field(default=512, ge=1, description="Calls past this are refused at once")
     ready_wait_s: float = Field(
-        10.0, ge=0, description="How long the first readiness waits for the stores"
+        default=10.0, ge=0, description="How long the first readiness waits for the stores"
     )
     drain_s: float = Field(
-        0.5, ge=0, description="Between readiness off and refusing calls: at least a health interval"
+        default=0.5,
+        ge=0,
+        description="Between readiness off and refusing calls: at least a health interval",
     )
-    stop_grace_s: float = Field(10.0, ge=0, description="For calls and consumers under way at stop")
+    stop_grace_s: float = Field(
+        default=10.0, ge=0, description="For calls and consumers under way at stop"
+    )
 
     @field_validator("log_level", mode="before")
     @classmethod

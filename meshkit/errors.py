@@ -97,7 +97,9 @@ class InvalidArgument(StarlingError):
     @classmethod
     def field(cls, field: str, description: str, reason: str = "") -> InvalidArgument:
         """One field is wrong; `description` is a phrase such as "must be 1 to 140 characters"."""
-        return cls(f"{field}: {description}", violations=[FieldViolation(field, description, reason)])
+        return cls(
+            f"{field}: {description}", violations=[FieldViolation(field, description, reason)]
+        )
 
     @classmethod
     def fields(cls, violations: Sequence[FieldViolation]) -> InvalidArgument:

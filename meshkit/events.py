@@ -216,7 +216,7 @@ class EventBus:
                     self._config.nats_servers(),
                     name=self._config.service_instance,
                     max_reconnect_attempts=-1,
-                    reconnect_time_wait=0.25,
+                    reconnect_time_wait=0.25,  # type: ignore[arg-type]  # seconds
                     connect_timeout=2,
                     ping_interval=10,
                     max_outstanding_pings=2,

@@ -26,6 +26,7 @@ from grpc_status import rpc_status
 
 from meshkit import deadline, errors
 from meshkit.errors import DeadlineExceeded, FieldViolation, StarlingError
+from meshkit.redis import RedisReplyError, RedisUnavailable
 
 _CASSANDRA = (
     CassandraUnavailable,
@@ -67,6 +68,8 @@ def translate(error: BaseException) -> StarlingError | None:
         if isinstance(error, nats.js.errors.BadRequestError | nats.errors.BadSubjectError):
             return None
         return _late() or errors.EVENTS_UNAVAILABLE.error()
+    if isinstance(error, RedisUnavailable | RedisReplyError):
+        return _late() or errors.CACHE_UNAVAILABLE.error()
     if isinstance(error, grpc.aio.AioRpcError):
         return from_rpc(error)
     # asyncio.TimeoutError is the builtin TimeoutError since 3.11.

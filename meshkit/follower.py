@@ -100,9 +100,7 @@ class Follower:
             try:
                 await self._bus.wait_connected()
                 name = await self._create()
-                self._puller = Puller(
-                    self._bus, self._stream, name, lambda: _AHEAD, self._receive
-                )
+                self._puller = Puller(self._bus, self._stream, name, lambda: _AHEAD, self._receive)
                 await self._puller.run()
             except ConsumerGone as gone:
                 if not self._restart:

@@ -205,7 +205,7 @@ async def _abort(
         current.set_attribute("error.type", error.reason)
         if error.code in _SERVER_FAULTS:
             current.set_status(Status(StatusCode.ERROR, error.message))
-    await context.abort_with_status(rpc_status.to_status(error.to_status()))  # type: ignore[attr-defined]
+    await context.abort_with_status(rpc_status.to_status(error.to_status()))
     raise AssertionError("abort returned")
 
 

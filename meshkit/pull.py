@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 
 import nats.errors
 import orjson
@@ -95,15 +96,11 @@ class Puller:
                     self._heard_at = loop.time()
                 self._wake.clear()
                 await self._ask()
-                try:
+                with suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), HEARTBEAT_S)
-                except TimeoutError:
-                    pass
         finally:
-            try:
+            with suppress(nats.errors.Error):
                 await subscription.unsubscribe()
-            except nats.errors.Error:
-                pass
 
     async def _ask(self) -> None:
         free = self._room() - sum(self._asked.values())

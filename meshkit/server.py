@@ -111,7 +111,7 @@ class MeshServer:
         await self._server.stop(grace_s)
         # stop() does not wait for handlers that were cancelled or aborted.
         end = asyncio.get_running_loop().time() + 1.0
-        while self.in_flight and asyncio.get_running_loop().time() < end:
+        while self.in_flight and asyncio.get_running_loop().time() < end:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         if self._metrics is not None:
             await asyncio.to_thread(self._metrics.shutdown)

@@ -34,7 +34,7 @@ _tracer: trace.Tracer | None = None
 
 def configure(config: MeshConfig) -> None:
     """Set up this process's exporter by the configuration; call once, before the first span."""
-    global _provider, _tracer
+    global _provider, _tracer  # noqa: PLW0603 - one exporter a process, as in OpenTelemetry itself
     exporter = _exporter(config)
     if exporter is None:
         return
@@ -60,7 +60,7 @@ def configure(config: MeshConfig) -> None:
 
 def use_provider(provider: TracerProvider | None) -> None:
     """Trace with this provider (tests: an in-memory exporter), or not at all."""
-    global _provider, _tracer
+    global _provider, _tracer  # noqa: PLW0603 - one exporter a process, as in OpenTelemetry itself
     _provider = provider
     _tracer = provider.get_tracer("meshkit") if provider else None
 
@@ -76,7 +76,7 @@ def enabled() -> bool:
     return _tracer is not None
 
 
-class span:  # noqa: N801 - reads as a verb phrase: `with span("hydrate"):`
+class span:
     """`with span(name, kind, attributes) as s:` makes `s` the current span for the block.
 
     An exception that leaves the block sets the status to ERROR. `parent` replaces the current context;

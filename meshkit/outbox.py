@@ -1,0 +1,230 @@
+# ruff: noqa: S608 - the only text put into statements is the table name, given by the code
+"""The transactional outbox: an event is a row in the same logged batch as the change it tells of.
+
+`publish_now` sends it at once and then deletes the row; what a crash or an outage left is found by the
+relay (`meshkit.relay`). A row is never deleted before the PubAck, so every accepted change is heard, once or
+more. Each service that publishes has these tables in its own schema, `tweet_outbox` for example:
+
+    CREATE TABLE IF NOT EXISTS tweet_outbox (
+        shard int,                      -- crc32(msg_id) % SHARDS
+        minute bigint,                  -- created_us / 60 s: a partition holds one minute of one shard
+        created_us bigint,
+        msg_id text,
+        subject text,
+        payload blob,
+        headers map<text, text>,
+        PRIMARY KEY ((shard, minute), created_us, msg_id)
+    ) WITH gc_grace_seconds = 3600;     -- a row that comes back is published twice, which is harmless
+
+    CREATE TABLE IF NOT EXISTS tweet_outbox_lease (
+        name text PRIMARY KEY, holder text      -- LWT only
+    );
+
+    CREATE TABLE IF NOT EXISTS tweet_outbox_progress (
+        name text PRIMARY KEY, swept_minute bigint
+    );
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from zlib import crc32
+
+from google.protobuf.message import Message
+
+from meshkit import deadline, telemetry
+from meshkit.background import detach
+from meshkit.cql import CqlSession, Statement
+from meshkit.errors import StarlingError
+from meshkit.events import EventBus
+from meshkit.log import get_logger
+
+if TYPE_CHECKING:
+    from meshkit.relay import Relay
+
+SHARDS = 4
+MINUTE_US = 60_000_000
+_DELETE_AFTER_S = 0.1
+
+_log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    """One event that waits to be published; `created_us` is µs since 1970, `subject` without prefix."""
+
+    subject: str
+    payload: bytes
+    msg_id: str
+    created_us: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def shard(self) -> int:
+        """Which of the `SHARDS` partitions of its minute it lies in."""
+        return crc32(self.msg_id.encode()) % SHARDS
+
+    @property
+    def minute(self) -> int:
+        """Minutes since 1970."""
+        return self.created_us // MINUTE_US
+
+
+class OutboxStatements:
+    """The statements on one service's outbox tables."""
+
+    def __init__(self, table: str) -> None:
+        self.table = table
+        self.insert = Statement(
+            f"{table}.insert",
+            f"INSERT INTO {table} (shard, minute, created_us, msg_id, subject, payload, headers)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            idempotent=True,
+        )
+        self.delete = Statement(
+            f"{table}.delete",
+            f"DELETE FROM {table} WHERE shard = ? AND minute = ? AND created_us = ? AND msg_id = ?",
+            idempotent=True,
+        )
+        self.sweep = Statement(
+            f"{table}.sweep",
+            f"SELECT created_us, msg_id, subject, payload, headers FROM {table}"
+            " WHERE shard = ? AND minute = ? AND created_us > ? AND created_us <= ? LIMIT 500",
+            idempotent=True,
+        )
+        self.take = Statement(
+            f"{table}.lease_take",
+            f"INSERT INTO {table}_lease (name, holder) VALUES ('relay', ?) IF NOT EXISTS USING TTL ?",
+            idempotent=False,
+        )
+        self.keep = Statement(
+            f"{table}.lease_keep",
+            f"UPDATE {table}_lease USING TTL ? SET holder = ? WHERE name = 'relay' IF holder = ?",
+            idempotent=False,
+        )
+        self.release = Statement(
+            f"{table}.lease_release",
+            f"DELETE FROM {table}_lease WHERE name = 'relay' IF holder = ?",
+            idempotent=False,
+        )
+        self.progress = Statement(
+            f"{table}.progress",
+            f"SELECT swept_minute FROM {table}_progress WHERE name = 'relay'",
+            idempotent=True,
+        )
+        self.advance = Statement(
+            f"{table}.advance",
+            f"INSERT INTO {table}_progress (name, swept_minute) VALUES ('relay', ?)",
+            idempotent=True,
+        )
+
+
+class Outbox:
+    """Writes events beside changes, and publishes them."""
+
+    def __init__(
+        self,
+        session: CqlSession,
+        bus: EventBus,
+        table: str,
+        clock_us: Callable[[], int] = lambda: time.time_ns() // 1000,
+    ) -> None:
+        """`table` is the outbox's name; its tables are in the module's docstring."""
+        self.session = session
+        self.bus = bus
+        self.statements = OutboxStatements(table)
+        self.clock_us = clock_us
+        self._published: dict[tuple[int, int], list[OutboxRow]] = defaultdict(list)
+        self._deleting: asyncio.Task[Any] | None = None
+
+    def row(
+        self,
+        subject: str,
+        message: Message | bytes,
+        *,
+        msg_id: str,
+        headers: Mapping[str, str] | None = None,
+        created_us: int | None = None,
+    ) -> OutboxRow:
+        """An event of now, carrying the present trace. `msg_id` names the change, so that telling it twice
+        is recognised; a change that is written again must give the same `created_us`."""
+        out = dict(headers or {})
+        telemetry.inject(out)
+        payload = message if isinstance(message, bytes) else message.SerializeToString()
+        at = self.clock_us() if created_us is None else created_us
+        return OutboxRow(subject, payload, msg_id, at, out)
+
+    def insert(self, row: OutboxRow) -> tuple[Statement, tuple[Any, ...]]:
+        """The batch item that writes `row`."""
+        return self.statements.insert, (
+            row.shard,
+            row.minute,
+            row.created_us,
+            row.msg_id,
+            row.subject,
+            row.payload,
+            dict(row.headers),
+        )
+
+    async def publish_now(self, row: OutboxRow, timeout_s: float = 1.0) -> bool:
+        """Publish a row that was just written; False when that failed, and the relay will do it.
+
+        Never raises: the change is accepted already.
+        """
+        try:
+            await self.publish(row, timeout_s)
+        except StarlingError as error:
+            _log.warning("left to the relay", msg_id=row.msg_id, error=error.message)
+            return False
+        return True
+
+    async def publish(self, row: OutboxRow, timeout_s: float) -> None:
+        """Publish and, once it is stored, delete the row. Raises Unavailable or DeadlineExceeded."""
+        await self.bus.publish(
+            row.subject,
+            row.payload,
+            msg_id=row.msg_id,
+            headers=row.headers,
+            timeout_s=timeout_s,
+        )
+        self._published[row.shard, row.minute].append(row)
+        if self._deleting is None or self._deleting.done():
+            self._deleting = detach(self._delete_published(), "outbox.delete")
+
+    def relay(self, instance: str) -> Relay:
+        """The relay of this outbox, to be run by one or more instances of the service."""
+        from meshkit.relay import Relay
+
+        return Relay(self, instance)
+
+    async def flush(self) -> None:
+        """Wait until the rows published so far are deleted."""
+        while self._published:
+            if self._deleting is None or self._deleting.done():
+                self._deleting = detach(self._delete_published(0.0), "outbox.delete")
+            await asyncio.shield(self._deleting)
+
+    async def _delete_published(self, after_s: float = _DELETE_AFTER_S) -> None:
+        """Delete in groups of one partition: one write for all that were published in a moment."""
+        while self._published:
+            await asyncio.sleep(after_s)
+            groups = list(self._published.values())
+            self._published = defaultdict(list)
+            for rows in groups:
+                for start in range(0, len(rows), 100):
+                    await self._delete(rows[start : start + 100])
+
+    async def _delete(self, rows: list[OutboxRow]) -> None:
+        statement = self.statements.delete
+        items = [(statement, (r.shard, r.minute, r.created_us, r.msg_id)) for r in rows]
+        try:
+            with deadline.within(None):
+                await self.session.batch(items, logged=False)
+        except StarlingError as error:
+            # They stay; the relay publishes them again, under the same ids, and deletes them.
+            _log.warning("outbox rows not deleted", rows=len(rows), error=error.message)

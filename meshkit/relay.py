@@ -1,0 +1,185 @@
+"""The outbox relay: publishes what was written but not published, whatever crashed in between.
+
+One relay a table works at a time, by a lease of `LEASE_S`; two at once would be harmless, only wasteful.
+A tick reads the rows between the last tick (less `OVERLAP_US`, for writes that land late) and 2 s ago, so it
+never walks over the tombstones of what went through before. A minute's partitions are read once more when
+the minute is over, and finally when it is `LATE_MINUTES` old, for writes that a batch log replays; only
+then does the persistent watermark pass it. After a restart the relay begins at the watermark.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+
+from prometheus_client import Counter
+
+from meshkit import deadline
+from meshkit.background import Background, gather_bounded
+from meshkit.errors import OutcomeUnknown, StarlingError
+from meshkit.log import get_logger
+from meshkit.outbox import MINUTE_US, SHARDS, Outbox, OutboxRow
+
+LEASE_S = 10
+RENEW_S = 4.0
+TICK_S = 1.0
+GRACE_US = 2_000_000
+"""Younger rows are left to the inline publish."""
+OVERLAP_US = 3_000_000
+LATE_MINUTES = 10
+HOLD_S = 120.0
+"""After any failure no minute is closed for this long: a batch log may be about to replay."""
+FIRST_MINUTES = 60
+"""How far the very first relay of a table looks back."""
+
+_log = get_logger(__name__)
+_RELAYED = Counter("starling_outbox_relayed", "Events published by the relay", ["table"])
+
+
+class Relay:
+    """Sweeps one outbox, in whichever process holds the lease."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        instance: str,
+        *,
+        tick_s: float = TICK_S,
+        concurrency: int = 32,
+    ) -> None:
+        self._outbox = outbox
+        self._instance = instance
+        self._tick_s = tick_s
+        self._concurrency = concurrency
+        self._leased_until = 0.0
+        self._renew_at = 0.0
+        self._hold_until = 0.0
+        self._cursor_us = 0
+        self._closed_minute = 0
+        self._final_minute = 0
+        self._relayed = _RELAYED.labels(outbox.statements.table)
+
+    def background(self) -> Background:
+        """The task that relays until the process stops."""
+        return Background(f"relay.{self._outbox.statements.table}", self.run)
+
+    @property
+    def leading(self) -> bool:
+        """Whether this relay holds the lease."""
+        return asyncio.get_running_loop().time() < self._leased_until
+
+    async def run(self) -> None:
+        """Relay until cancelled, then give the lease back."""
+        loop = asyncio.get_running_loop()
+        failures = 0
+        self._cursor_us = 0
+        try:
+            while True:
+                try:
+                    if loop.time() >= self._renew_at:
+                        await self._lease()
+                    if self.leading:
+                        await self._sweep_due()
+                    failures = 0
+                except StarlingError as error:
+                    failures += 1
+                    self._hold_until = loop.time() + HOLD_S
+                    if failures == 1:
+                        _log.warning("relay cannot work just now", error=error.message)
+                await asyncio.sleep(min(self._tick_s * 2 ** min(failures, 2), 4.0))
+        finally:
+            if self.leading:
+                with suppress(StarlingError), deadline.within(2.0):
+                    await self._outbox.session.execute_lwt(
+                        self._outbox.statements.release, (self._instance,)
+                    )
+            self._leased_until = self._renew_at = 0.0
+
+    async def _lease(self) -> None:
+        """Keep or take the lease. An instance of the same name takes it over at once."""
+        loop = asyncio.get_running_loop()
+        session, statements = self._outbox.session, self._outbox.statements
+        asked_at = loop.time()
+        mine = (LEASE_S, self._instance, self._instance)
+        self._renew_at = asked_at + RENEW_S
+        try:
+            applied = (await session.execute_lwt(statements.keep, mine)).applied
+            if not applied:
+                applied = (
+                    await session.execute_lwt(statements.take, (self._instance, LEASE_S))
+                ).applied
+        except OutcomeUnknown:
+            # If it was applied, the next try, soon, finds the row to be ours.
+            self._renew_at = asked_at + 0.5
+            return
+        was_leading = self.leading
+        self._leased_until = asked_at + LEASE_S if applied else 0.0
+        if applied and not was_leading:
+            await self._begin()
+
+    async def _begin(self) -> None:
+        """Take up where the last relay's watermark stands."""
+        now_minute = self._outbox.clock_us() // MINUTE_US
+        row = await self._outbox.session.one(self._outbox.statements.progress)
+        swept = int(row[0]) if row else now_minute - FIRST_MINUTES
+        self._final_minute = min(swept, now_minute - LATE_MINUTES)
+        self._closed_minute = self._final_minute
+        self._cursor_us = (self._closed_minute + 1) * MINUTE_US - 1
+        self._hold_until = asyncio.get_running_loop().time() + HOLD_S
+        _log.info("relay leads", table=self._outbox.statements.table, since_minute=swept)
+
+    async def _sweep_due(self) -> None:
+        """One tick: fresh rows, then minutes that are over, then minutes that are final."""
+        now_us = self._outbox.clock_us()
+        until_us = now_us - GRACE_US
+        since_us = self._cursor_us - OVERLAP_US
+        minutes = range(max(since_us, 0) // MINUTE_US, until_us // MINUTE_US + 1)
+        await self._sweep(minutes, since_us, until_us)
+        self._cursor_us = max(self._cursor_us, until_us)
+
+        settled = (until_us - OVERLAP_US) // MINUTE_US - 1
+        if settled > self._closed_minute:
+            behind = range(max(self._closed_minute, settled - 1) + 1, settled + 1)
+            await self._sweep(behind)
+            self._closed_minute = settled
+
+        final = now_us // MINUTE_US - LATE_MINUTES - 1
+        if final > self._final_minute and asyncio.get_running_loop().time() >= self._hold_until:
+            await self._sweep(range(self._final_minute + 1, final + 1))
+            await self._outbox.session.execute(self._outbox.statements.advance, (final,))
+            self._final_minute = final
+
+    async def _sweep(
+        self, minutes: Sequence[int], since_us: int = -1, until_us: int = (1 << 62)
+    ) -> None:
+        """Publish all rows of these minutes within (since, until]; raises if one could not be."""
+        partitions = [(shard, minute) for minute in minutes for shard in range(SHARDS)]
+
+        async def sweep_partition(partition: tuple[int, int]) -> None:
+            shard, minute = partition
+            after_us = since_us
+            while True:
+                if asyncio.get_running_loop().time() >= self._renew_at:
+                    await self._lease()
+                rows = await self._outbox.session.execute(
+                    self._outbox.statements.sweep, (shard, minute, after_us, until_us)
+                )
+                found = [
+                    OutboxRow(subject, payload, msg_id, created_us, headers or {})
+                    for created_us, msg_id, subject, payload, headers in rows
+                ]
+                if found:
+                    await gather_bounded(self._concurrency, self._publish, found)
+                if len(found) < 500:
+                    return
+                # Rows of one µs may be cut by the limit: published ones are deleted, so begin there.
+                after_us = found[-1].created_us - 1
+                await self._outbox.flush()
+
+        # Few at once: a catch-up must not crowd out the calls.
+        await gather_bounded(4, sweep_partition, partitions)
+
+    async def _publish(self, row: OutboxRow) -> None:
+        await self._outbox.publish(row, timeout_s=3.0)
+        self._relayed.inc()

@@ -1,0 +1,132 @@
+"""Keeps the counts of users: recounts the partitions that an event says have changed.
+
+A count is never added to: it is the number of rows, stored with the time at which counting began, so
+repeated, late and reordered events end in the same exact numbers. An event is acknowledged when the
+counts that contain it are stored and told to the mesh.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Literal, NamedTuple
+
+from starling.graph.v1.graph_events_pb2 import GraphEvent, UserCountsChanged
+from starling.tweet.v1.tweet_events_pb2 import TweetEvent
+
+from graph_svc.clock import WriteClock
+from graph_svc.edge_store import EdgeStore
+from graph_svc.user_store import UserStore
+from meshkit.consumer import Consumer, EventMeta
+from meshkit.events import ConsumerSpec, EventBus
+from meshkit.log import get_logger
+from meshkit.recount import Recounter
+from meshkit.streams import (
+    AUTHOR_COUNTS_CHANGED,
+    COUNTS,
+    FOLLOW_CHANGED,
+    GRAPH,
+    USER_COUNTS_CHANGED,
+)
+
+EDGES = ConsumerSpec(
+    "graph-counter",
+    GRAPH.name,
+    (FOLLOW_CHANGED,),
+    # Most of these wait for a recount that others share.
+    max_in_flight=512,
+    max_deliver=1000,
+)
+TWEETS_COUNTS = ConsumerSpec(
+    "graph-tweets-count", COUNTS.name, (AUTHOR_COUNTS_CHANGED,), max_deliver=1000
+)
+
+_log = get_logger(__name__)
+
+
+class Partition(NamedTuple):
+    """What is counted at once: the users someone follows (shard 0), or one shard of their followers."""
+
+    user_id: int
+    kind: Literal["followers", "following"]
+    shard: int
+
+
+class Counter:
+    """Handles the events that change counts."""
+
+    def __init__(
+        self,
+        users: UserStore,
+        edges: EdgeStore,
+        bus: EventBus,
+        clock: WriteClock,
+        followers_a_shard: int,
+    ) -> None:
+        self._users = users
+        self._edges = edges
+        self._bus = bus
+        self._clock = clock
+        self._followers_a_shard = followers_a_shard
+        self._recounter: Recounter[Partition] = Recounter(self._recount)
+
+    def consumers(self) -> list[Consumer]:
+        """The two consumers that feed it."""
+        return [
+            Consumer(self._bus, EDGES, {FOLLOW_CHANGED: (GraphEvent, self.on_follow_changed)}),
+            Consumer(
+                self._bus,
+                TWEETS_COUNTS,
+                {AUTHOR_COUNTS_CHANGED: (TweetEvent, self.on_author_counts_changed)},
+            ),
+        ]
+
+    async def on_follow_changed(self, event: GraphEvent, meta: EventMeta) -> None:
+        """Settle the pair, then recount both ends."""
+        change = event.follow_changed
+        await self._edges.settle(change)
+        await asyncio.gather(
+            self._recounter.mark(Partition(change.follower_id, "following", 0)),
+            self._recounter.mark(Partition(change.followee_id, "followers", change.shard)),
+        )
+
+    async def on_author_counts_changed(self, event: TweetEvent, meta: EventMeta) -> None:
+        """Store what tweet_svc counted."""
+        counted = event.author_counts_changed
+        await self._users.set_total(
+            counted.author_id, "tweets", 0, counted.tweets_count, counted.as_of_us
+        )
+
+    async def _recount(self, partition: Partition) -> None:
+        user_id, kind, shard = partition
+        # Before the read: a count that began later has seen more, and wins.
+        as_of_us = self._clock.next_us()
+        if kind == "following":
+            total = await self._edges.count_following(user_id)
+        else:
+            total = await self._edges.count_followers(user_id, shard)
+        await self._users.set_total(user_id, kind, shard, total, as_of_us)
+        if kind == "followers" and total >= self._followers_a_shard:
+            await self._open_next_shard(user_id, shard)
+        await self._tell(user_id)
+
+    async def _open_next_shard(self, user_id: int, full_shard: int) -> None:
+        if (await self._users.follower_shards([user_id])).get(user_id) == full_shard:
+            _log.info("new shard of followers", user_id=user_id, shard=full_shard + 1)
+            await self._users.open_follower_shard(user_id, full_shard + 1)
+
+    async def _tell(self, user_id: int) -> None:
+        as_of_us = self._clock.next_us()
+        user = await self._users.get(user_id)
+        if user is None:
+            return
+        counts = UserCountsChanged(
+            user_id=user_id,
+            followers_count=user.totals.get("followers", 0),
+            following_count=user.totals.get("following", 0),
+            as_of_us=as_of_us,
+        )
+        await self._bus.publish(
+            USER_COUNTS_CHANGED,
+            GraphEvent(user_counts_changed=counts),
+            msg_id=f"{USER_COUNTS_CHANGED}:{user_id}:{as_of_us}",
+        )

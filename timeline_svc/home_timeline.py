@@ -1,0 +1,196 @@
+"""The home timeline: skeleton, hydrate, page.
+
+The skeleton comes from the cached timeline, after what celebrities did since is merged into it; on a miss
+the timeline is rebuilt from the store; past the cached 1000, and while Redis is away, it comes from the
+store itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+
+from starling.tweet.v1.tweet_pb2 import Position
+
+from meshkit.deadline import within
+from meshkit.log import get_logger
+from meshkit.page_token import PageTokens
+from meshkit.redis import RedisReplyError, RedisUnavailable
+from meshkit.telemetry import span
+
+from .celebrity_log import CelebrityLog
+from .feed import Feed
+from .hydration import Hydration
+from .line import Line
+from .lookups import Lookups
+from .timeline_cache import CachedPage, TimelineCache
+
+log = get_logger(__name__)
+
+CACHED_ENTRIES = 1000
+REBUILD_ATTEMPTS = 5
+WAIT_POLL_S = 0.01
+CURSOR_KIND = "home"
+
+
+class HomeTimeline:
+    """Pages of home timelines."""
+
+    def __init__(
+        self,
+        cache: TimelineCache,
+        celebrities: CelebrityLog,
+        hydration: Hydration,
+        lookups: Lookups,
+        tokens: PageTokens,
+        *,
+        rebuild_lease_s: float,
+    ) -> None:
+        self._rebuild_lease_s = rebuild_lease_s
+        self._cache = cache
+        self._celebrities = celebrities
+        self._hydration = hydration
+        self._lookups = lookups
+        self._tokens = tokens
+        self._rebuilds: dict[int, asyncio.Task[None]] = {}
+
+    async def page(self, reader_id: int, cursor: str, limit: int) -> tuple[list[Line], str]:
+        """Lines ready to be shown, newest first, and the next cursor ("" at the end).
+
+        Raises InvalidArgument for a cursor that is not of this reader's home timeline.
+        """
+        before = None
+        if cursor:
+            at_ms, tweet_id = self._tokens.decode(cursor, CURSOR_KIND, reader_id)
+            before = Position(at_ms=at_ms, tweet_id=tweet_id)
+        lines = await self.newest(reader_id, before, limit + 1)
+        if len(lines) <= limit:
+            return lines, ""
+        lines = lines[:limit]
+        last = lines[-1]
+        return lines, self._tokens.encode(CURSOR_KIND, reader_id, (last.at_ms, last.tweet_id))
+
+    async def newest(self, reader_id: int, before: Position | None, count: int) -> list[Line]:
+        """Up to `count` hydrated lines strictly older than `before`; fewer only at the feed's end."""
+        shown: list[Line] = []
+        while True:
+            lines, ended = await self._skeleton(reader_id, before, count - len(shown))
+            visible = await self._hydration.complete(lines)
+            await self._learn_flags(reader_id, visible)
+            shown += visible
+            if ended or len(shown) >= count:
+                return shown
+            before = lines[-1].position
+
+    async def _skeleton(
+        self, reader_id: int, before: Position | None, count: int
+    ) -> tuple[list[Line], bool]:
+        """Up to `count` lines, and whether the feed ends with them."""
+        try:
+            cached = await self._cached(reader_id, before, count)
+        except (RedisUnavailable, RedisReplyError) as error:
+            log.warning("home timeline read without Redis", error=str(error))
+            cached = None
+        if cached is None:
+            return await self._from_store(reader_id, before, count)
+        if not cached.ended or cached.complete or len(cached.lines) >= count:
+            return cached.lines, cached.ended and cached.complete
+        older, ended = await self._from_store(
+            reader_id,
+            cached.lines[-1].position if cached.lines else before,
+            count - len(cached.lines),
+        )
+        return cached.lines + older, ended
+
+    async def _cached(
+        self, reader_id: int, before: Position | None, count: int
+    ) -> CachedPage | None:
+        """A page of the cached timeline, rebuilt and merged as need be; None when it cannot be."""
+        for _ in range(REBUILD_ATTEMPTS):
+            cached = await self._cache.read(reader_id, before, count)
+            if cached is None:
+                await self._rebuild(reader_id)
+                continue
+            sequence = self._celebrities.sequence
+            if cached.sync >= sequence:
+                return cached
+            operations = self._celebrities.since(cached.sync)
+            if operations is None:
+                await self._cache.invalidate(reader_id)
+                continue
+            await self._cache.merge(reader_id, operations, sequence)
+        return None
+
+    async def _from_store(
+        self, reader_id: int, before: Position | None, count: int
+    ) -> tuple[list[Line], bool]:
+        with span("feed from store"):
+            followees = await self._lookups.followees(reader_id)
+            entries, ended = await Feed(self._lookups, reader_id, followees).newest(before, count)
+        lines = [
+            Line(
+                entry.at_ms,
+                entry.tweet_id,
+                b"" if entry.actor_id == entry.author_id else entry.actor_username.encode(),
+                flags_known=False,
+            )
+            for entry in entries
+        ]
+        await self._hydration.load_cached(lines)
+        return lines, ended
+
+    async def _learn_flags(self, reader_id: int, lines: list[Line]) -> None:
+        flags = await self._hydration.flag(reader_id, lines)
+        if flags:
+            try:
+                await self._cache.learn_flags(reader_id, flags)
+            except (RedisUnavailable, RedisReplyError) as error:
+                log.debug("flags not cached", error=str(error))
+
+    async def _rebuild(self, reader_id: int) -> None:
+        """Rebuild a timeline once, however many ask for it: here by one task, in the mesh by a lease.
+
+        The task outlives the call that began it, so that a caller who hangs up fails nobody else.
+        """
+        task = self._rebuilds.get(reader_id)
+        if task is None:
+            task = asyncio.create_task(self._rebuild_once(reader_id), name=f"rebuild-{reader_id}")
+            self._rebuilds[reader_id] = task
+            task.add_done_callback(lambda _: self._rebuilds.pop(reader_id, None))
+        await asyncio.shield(task)
+
+    async def _rebuild_once(self, reader_id: int) -> None:
+        token = secrets.token_hex(8)
+        for _ in range(REBUILD_ATTEMPTS):
+            begun = await self._cache.begin_rebuild(reader_id, token)
+            while begun.state == "wait":
+                await asyncio.sleep(WAIT_POLL_S)
+                begun = await self._cache.begin_rebuild(reader_id, token)
+            if begun.state == "warm":
+                return
+            try:
+                with span("rebuild home timeline"), within(self._rebuild_lease_s):
+                    installed = await self._build(reader_id, token, begun.epoch)
+            except BaseException:
+                await asyncio.shield(self._cache.abandon_rebuild(reader_id, token))
+                raise
+            if installed:
+                return
+
+    async def _build(self, reader_id: int, token: str, epoch: str) -> bool:
+        # What is appended to the log from here on is merged later; what was before is in the store.
+        sync = self._celebrities.sequence
+        followees = await self._lookups.followees(reader_id)
+        feed = Feed(self._lookups, reader_id, followees)
+        entries, complete = await feed.newest(None, CACHED_ENTRIES)
+        flags = await self._lookups.flags(reader_id, [entry.tweet_id for entry in entries])
+        return await self._cache.install(
+            reader_id,
+            token=token,
+            epoch=epoch,
+            sync=sync,
+            complete=complete,
+            followees=followees,
+            entries=entries,
+            flags=flags,
+        )

@@ -1,0 +1,73 @@
+"""Tweets in Redis: the only module that knows their keys.
+
+    tweet:{789}         STRING  the serialized body (fields 1 to 6); "" marks a deleted tweet
+    tweet:{789}:counts  STRING  "<as of, in microseconds>|<serialized fields 7 and 8>"
+
+A body is only set where none is, so that whoever read a tweet before its deletion cannot bring it back
+past the mark. Of counts the newer reading stands. Both expire, or are evicted, at any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from importlib import resources
+
+from starling.tweet.v1.tweet_pb2 import Tweet
+
+from meshkit.redis import Redis, Script
+
+from .line import Line, body_bytes, counts_bytes
+
+TTL_S = 24 * 3600
+DELETED = b""
+SET_COUNTS = Script((resources.files(__package__) / "lua" / "counts.lua").read_text())
+
+
+class TweetCache:
+    """Bodies and counts of tweets. Raises RedisUnavailable or RedisReplyError."""
+
+    def __init__(self, redis: Redis, prefix: str) -> None:
+        self._redis = redis
+        self._prefix = prefix
+
+    def _key(self, tweet_id: int) -> str:
+        return f"{self._prefix}tweet:{{{tweet_id}}}"
+
+    async def load(self, lines: Sequence[Line]) -> None:
+        """Fill in body and counts of those lines whose tweets are cached; a deleted one has body b""."""
+        if not lines:
+            return
+        keys: list[str] = []
+        for line in lines:
+            key = self._key(line.tweet_id)
+            keys += [key, f"{key}:counts"]
+        values = await self._redis.call("MGET", *keys)
+        for i, line in enumerate(lines):
+            line.body = values[2 * i]
+            counts = values[2 * i + 1]
+            line.counts = counts.partition(b"|")[2] if counts is not None else None
+
+    async def fill(self, tweets: Iterable[Tweet], as_of_us: int) -> None:
+        """Cache tweets as the store had them at `as_of_us` or later."""
+        commands: list[tuple[str | bytes | int, ...]] = []
+        for tweet in tweets:
+            key = self._key(tweet.tweet_id)
+            counts = counts_bytes(tweet.likes_count, tweet.retweets_count)
+            commands.append(("SET", key, body_bytes(tweet), "NX", "EX", TTL_S))
+            commands.append(
+                ("EVAL", SET_COUNTS.source, 1, f"{key}:counts", as_of_us, counts, TTL_S)
+            )
+        await self._redis.pipeline(commands)
+
+    async def set_counts(self, tweet_id: int, likes: int, retweets: int, as_of_us: int) -> None:
+        """Absolute counts, as of a time; older ones change nothing."""
+        await self._redis.eval(
+            SET_COUNTS,
+            [f"{self._key(tweet_id)}:counts"],
+            [as_of_us, counts_bytes(likes, retweets), TTL_S],
+        )
+
+    async def mark_deleted(self, tweet_id: int) -> None:
+        """The tweet is gone; hides it from every timeline that holds its id."""
+        key = self._key(tweet_id)
+        await self._redis.pipeline([("SET", key, DELETED, "EX", TTL_S), ("DEL", f"{key}:counts")])

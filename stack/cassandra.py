@@ -1,7 +1,7 @@
 """Cassandra: holds what must never be lost. One node, from Maven's jars on the JRE of a wheel.
 
-Nothing of Cassandra's own distribution is used but its jars: no scripts, no tarball. The JVM options that its
-scripts would pass stand in `cassandra.options`.
+Nothing of Cassandra's own distribution is used but its jars: no scripts, no tarball. The JVM
+options that its scripts would pass stand in `cassandra.options`.
 """
 
 from pathlib import Path
@@ -96,8 +96,8 @@ def _settings(data: Path, port: int, storage_port: int) -> dict[str, object]:
         "hints_directory": str(data / "hints"),
         "saved_caches_directory": str(data / "saved_caches"),
         "cdc_raw_directory": str(data / "cdc_raw"),
-        # The default (periodic) acknowledges up to 10 s before the disk has it. Group waits for the disk, once for
-        # all writes of 5 ms.
+        # The default (periodic) acknowledges up to 10 s before the disk has it. Group waits for the
+        # disk, once for all writes of 5 ms.
         "commitlog_sync": "group",
         "commitlog_sync_group_window": "5ms",
         "commitlog_segment_size": "8MiB",

@@ -1,5 +1,6 @@
 """The `starling` command."""
 
+import subprocess
 import sys
 from typing import Annotated
 
@@ -8,40 +9,83 @@ from rich.console import Console
 
 from stack import lifecycle, show, state
 from stack.errors import StackError
-from stack.run_dir import engines_run_dir
+from stack.run_dir import RunDir, engines_run_dir, run_dir
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, help="The Starling mesh on this machine."
 )
 engines = typer.Typer(
-    no_args_is_help=True,
-    help="Cassandra, NATS and Valkey alone: for the tests, and for developers.",
+    no_args_is_help=True, help="Cassandra, NATS and Valkey alone, for tests and developers."
 )
+demo = typer.Typer(no_args_is_help=True, help="The main job on real data.")
 app.add_typer(engines, name="engines")
+app.add_typer(demo, name="demo")
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing unless it fails.")]
+
+
+@app.command()
+def up(
+    tour: Annotated[bool, typer.Option(help="Walk through the main job when it is up.")] = True,
+    quiet: Quiet = False,
+) -> None:
+    """Start the whole mesh, wait until it is healthy, and leave it running."""
+    run, console = run_dir(), Console(quiet=quiet)
+    with state.exclusive(run.command_lock, show.BUSY):
+        _start(run, "mesh", console)
+    if tour:
+        _tour(run, console)
+    show.addresses(console, run)
+
+
+@app.command()
+def down() -> None:
+    """Stop the mesh, and whatever an earlier one left behind. Its data stays."""
+    _stop(run_dir())
+
+
+@app.command()
+def ps() -> None:
+    """Show the processes of the mesh."""
+    show.processes(Console(), run_dir())
+
+
+@app.command()
+def logs(
+    name: Annotated[str, typer.Argument(help="A process, as `starling ps` names it.")],
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as it grows.")] = False,
+    lines: Annotated[int, typer.Option("--lines", "-n", help="How many of the last.")] = 100,
+) -> None:
+    """Show the log of a process (or of the `supervisor`)."""
+    log = run_dir().log(name)
+    if not log.exists():
+        known = sorted(path.stem for path in log.parent.glob("*.log"))
+        raise StackError(f"{name} has no log. There are: {', '.join(known) or 'none yet'}.")
+    tail = ["tail", "-n", str(lines), *(["-F"] if follow else []), str(log)]
+    sys.exit(subprocess.run(tail, check=False).returncode)
+
+
+@app.command()
+def tour() -> None:
+    """Walk through the main job over REST: register, follow, post, like, read the home timeline."""
+    run, console = run_dir(), Console()
+    _tour(run, console)
+    show.addresses(console, run)
 
 
 @engines.command("up")
 def engines_up(quiet: Quiet = False) -> None:
     """Start the engines, if they do not run already, and leave them running."""
-    run = engines_run_dir()
-    console = Console(quiet=quiet)
+    run, console = engines_run_dir(), Console(quiet=quiet)
     with state.exclusive(run.command_lock, show.BUSY):
-        show.fetch_jars(console, "cassandra")
-        lifecycle.start(run, "engines")
-        with show.progress(console) as watch:
-            status = lifecycle.wait_until_up(run, watch)
-    for name, address in status.addresses.items():
-        console.print(f"  {name:10} {address}")
+        _start(run, "engines", console)
+    show.addresses(console, run)
 
 
 @engines.command("down")
 def engines_down() -> None:
     """Stop the engines."""
-    run = engines_run_dir()
-    with state.exclusive(run.command_lock, show.BUSY):
-        show.stopped(Console(), lifecycle.stop(run))
+    _stop(engines_run_dir())
 
 
 @engines.command("ps")
@@ -50,12 +94,57 @@ def engines_ps() -> None:
     show.processes(Console(), engines_run_dir())
 
 
-def main() -> None:
-    """Runs the command; expected failures end with their message and status 1, without a traceback."""
+@demo.command("reed98")
+def demo_reed98() -> None:
+    """Load a real social graph, let everyone tweet, and check every home timeline against it."""
+    from stack.demo import reed98
+
+    sys.exit(reed98(run_dir()))
+
+
+def _start(run: RunDir, kind: lifecycle.Kind, console: Console) -> None:
+    """Fetches what is missing, starts the supervisor if none runs, and waits until all is ready."""
+    if not state.supervisor_pid(run):
+        show.fetch_jars(console, "cassandra")
+    started = lifecycle.start(run, kind)
     try:
-        app(standalone_mode=True)
+        if not started:
+            for change in lifecycle.apply_settings(run):
+                console.print(f"  new setting, {change}", highlight=False)
+        elif kind == "mesh":  # while Cassandra starts
+            show.fetch_jars(console, "zipkin")
+        with show.progress(console) as watch:
+            lifecycle.wait_until_up(run, watch)
+    except BaseException:
+        if started:  # nothing is left half up
+            lifecycle.stop(run)
+        raise
+
+
+def _stop(run: RunDir) -> None:
+    console = Console()
+    with state.exclusive(run.command_lock, show.BUSY), console.status("stopping"):
+        names = lifecycle.stop(run)
+    show.stopped(console, names)
+
+
+def _tour(run: RunDir, console: Console) -> None:
+    from stack.tour import walk
+
+    status = state.read(run)
+    if not status or not state.supervisor_pid(run):
+        raise StackError("The mesh does not run: `starling up` (or `make up`) starts it.")
+    walk(console, status.addresses["api"], run.ca)
+
+
+def main() -> None:
+    """Runs the command. Expected failures end with their message and status 1."""
+    try:
+        app()
     except StackError as error:
-        Console(stderr=True).print(f"[bold red]Failed:[/] {error}", highlight=False, markup=True)
+        console = Console(stderr=True)
+        console.print("[bold red]Failed:[/]", end=" ")
+        console.print(str(error), markup=False, highlight=False, soft_wrap=True)
         sys.exit(1)
 
 

@@ -2,4 +2,4 @@
 
 
 class StackError(Exception):
-    """An expected failure: its text tells what failed, why, and what to do. Shown without a traceback."""
+    """An expected failure: what failed, why, and what to do. Shown without a traceback."""

@@ -1,8 +1,9 @@
-"""Java archives by coordinates: fetched once, checked against `jars.lock`, kept outside the build tree.
+"""Java archives by coordinates, fetched once and checked against `jars.lock`.
 
-The cache is `~/.cache/starling/jars` (`XDG_CACHE_HOME` and `STARLING_CACHE` move it). A file stands under its
-final name only after its SHA-256 was checked; what an interrupted download left stands beside it as `.part` and
-is continued. Where the archives come from is Maven Artifact's business: no registry is named here.
+They are kept outside the build tree: in `~/.cache/starling/jars`, which `XDG_CACHE_HOME` and
+`STARLING_CACHE` move. A file stands under its final name only after its SHA-256 was checked; what an
+interrupted download left stands beside it as `.part` and is continued. Where the archives come from
+is Maven Artifact's business: no registry is named here.
 """
 
 import errno
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Protocol
 
 import requests
-from maven_artifact import Artifact, Downloader  # type: ignore[import-untyped]
+from maven_artifact import Artifact, Downloader
 
 from stack.errors import StackError
 
@@ -56,14 +57,14 @@ class Source(Protocol):
     """Where a jar's bytes come from."""
 
     def read(self, jar: Jar, offset_bytes: int) -> Iterator[bytes]:
-        """The bytes from `offset_bytes` on, or from the start after an empty chunk if it cannot seek.
+        """The bytes from `offset_bytes` on; or, after an empty chunk, from the start.
 
-        Raises OSError when the source is out of reach.
+        Raises requests.RequestException when the source is out of reach.
         """
 
 
 class MavenSource:
-    """Maven Artifact resolves the coordinates; its Requestor knows no ranges, so the bytes are read here."""
+    """Maven Artifact resolves the coordinates. Its Requestor knows no ranges: bytes are read here."""
 
     def __init__(self) -> None:
         downloader = Downloader()
@@ -108,7 +109,7 @@ def locked(engine: str, lock_file: Path = LOCK_FILE) -> list[Jar]:
 
 
 class JarCache:
-    """Fetches what is missing. Several processes may ask for the same jar at once: one of them fetches it."""
+    """Fetches what is missing. If several processes ask for a jar at once, one of them fetches it."""
 
     def __init__(self, directory: Path | None = None, source: Source | None = None) -> None:
         self.directory = directory or cache_dir()
@@ -118,7 +119,7 @@ class JarCache:
         return self.directory / jar.filename
 
     def missing(self, jars: list[Jar]) -> list[Jar]:
-        """Those that are not there, or not as the lock has them (hashing all 200 MB takes 0.2 s)."""
+        """Those that are not there as the lock has them. (Hashing all 200 MB takes 0.2 s.)"""
         with ThreadPoolExecutor(PARALLEL_DOWNLOADS) as pool:
             return [
                 jar
@@ -198,7 +199,7 @@ class JarCache:
             ):  # the right length and the wrong bytes: nothing of it can be kept
                 os.ftruncate(part, 0)
         raise StackError(
-            f"{jar.coordinate} arrived {ATTEMPTS} times with another SHA-256 than stack/jars.lock has.\n"
+            f"{jar.coordinate} arrived {ATTEMPTS} times unlike stack/jars.lock says (SHA-256).\n"
             "Something between here and the registry alters it: the mesh does not start with it."
         )
 
@@ -231,12 +232,13 @@ class JarCache:
 
 @contextmanager
 def _locked_open(path: Path) -> Iterator[int]:
-    """Opens `path` for reading and writing, alone: waits while another process or thread has it so."""
+    """Opens `path` for reading and writing, alone: waits while another process or thread has it."""
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
-            # Whoever had it may have renamed it meanwhile: then this is the finished jar, not a part.
+            # Whoever had it may have renamed it meanwhile: then this is the finished jar, not a
+            # part.
             if path.exists() and os.path.samestat(os.fstat(file), path.stat()):
                 yield file
                 return

@@ -1,17 +1,19 @@
-"""Starting and stopping a supervisor and all that it keeps, from a command: what `up` and `down` do."""
+"""What `up` and `down` do: start and stop a supervisor, and all that it keeps."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
 import psutil
 
-from stack import orphans, state
+from stack import orphans, settings, state
 from stack.errors import StackError
 from stack.run_dir import CHECKOUT, RunDir
 from stack.state import SupervisorStatus
@@ -34,6 +36,8 @@ def start(run: RunDir, kind: Kind) -> bool:
         return False
     orphans.end(orphans.find(run))
     state.forget(run)
+    if kind == "engines":  # what tests leave behind is of use to nobody
+        shutil.rmtree(run.root / "data", ignore_errors=True)
     log = run.log("supervisor")
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -60,8 +64,27 @@ def start(run: RunDir, kind: Kind) -> bool:
     return True
 
 
+def apply_settings(run: RunDir) -> list[str]:
+    """Gives this environment's settings to the supervisor that runs; what changed, in words.
+
+    Raises StackError if one of them cannot change while the mesh runs.
+    """
+    pid, status = state.supervisor_pid(run), state.read(run)
+    wanted = settings.current()
+    if not pid or not status or not (changed := settings.differences(status.settings, wanted)):
+        return []
+    state.write_settings(run, wanted)
+    os.kill(pid, signal.SIGHUP)
+    deadline = time.monotonic() + 10
+    while (status := state.read(run)) and status.settings != wanted:
+        if time.monotonic() > deadline:
+            raise StackError(f"The supervisor does not answer. Its log is {run.log('supervisor')}")
+        time.sleep(POLL_INTERVAL_S / 2)
+    return changed
+
+
 def wait_until_up(run: RunDir, watch: Watch = lambda _: None) -> SupervisorStatus:
-    """Waits until every process is ready. Raises StackError with the supervisor's reason if one cannot be started."""
+    """Waits until all is ready. Raises StackError, with the reason, if a process cannot start."""
     deadline = time.monotonic() + START_TIMEOUT_S
     while True:
         status = state.read(run)
@@ -89,7 +112,7 @@ def wait_until_up(run: RunDir, watch: Watch = lambda _: None) -> SupervisorStatu
 
 
 def stop(run: RunDir, watch: Watch = lambda _: None) -> list[str]:
-    """Stops the supervisor and all its processes, or what is left of them; the names of what was stopped."""
+    """Stops the supervisor and its processes, or what is left of them; the names of those."""
     stopped: list[str] = []
     status = state.read(run)
     if pid := state.supervisor_pid(run):
@@ -102,6 +125,7 @@ def stop(run: RunDir, watch: Watch = lambda _: None) -> list[str]:
     stopped += [names.get(process.pid) or _command(process) for process in left]
     orphans.end(left)
     state.forget(run)
+    run.remove_sockets()
     return stopped
 
 
@@ -114,6 +138,8 @@ def _stop_supervisor(run: RunDir, pid: int, watch: Watch) -> None:
         if time.monotonic() > deadline:
             os.kill(pid, signal.SIGKILL)
         time.sleep(POLL_INTERVAL_S)
+    with suppress(psutil.Error):  # it let go of its lock: now it only has to vanish
+        psutil.Process(pid).wait(timeout=5)
 
 
 def _command(process: psutil.Process) -> str:

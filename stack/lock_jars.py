@@ -2,7 +2,8 @@
 
     python -m stack.lock_jars
 
-needs `mvn` on the PATH. Only whoever raises an engine's version runs it: starting the mesh needs the lock alone.
+needs `mvn` on the PATH. Only whoever raises an engine's version runs it: starting the mesh needs
+the lock alone.
 """
 
 import hashlib
@@ -21,8 +22,8 @@ ENGINES = {
     "zipkin": ("io.zipkin:zipkin-server:jar:exec:3.5.1",),
 }
 
-# Netty falls back to Java's own transport where its native one is missing, so systems that the other wheels do
-# not support either are left out.
+# Netty falls back to Java's own transport where its native one is missing, so systems that the
+# other wheels do not support either are left out.
 UNSUPPORTED_NATIVES = ("windows", "riscv64")
 
 HEADER = """\

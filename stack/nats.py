@@ -19,7 +19,8 @@ jetstream {{
   store_dir: "{store_dir}"
   max_file_store: 4GB
   max_memory_store: 64MB
-  # The default acknowledges first and syncs two minutes later: a power loss would take acknowledged events along.
+  # The default acknowledges first and syncs two minutes later: a power loss would take acknowledged
+  # events along.
   sync_interval: always
 }}
 max_payload: 1MB
@@ -43,7 +44,7 @@ def nats(run: RunDir, port: int, monitor_port: int) -> Process:
     return Process(
         name="nats",
         command=(str(_binary()), "--config", str(config)),
-        ready=probes.http(monitor_port, "/healthz?js-enabled-only=true"),
+        ready=probes.http_ok(monitor_port, "/healthz?js-enabled-only=true"),
         prepare=prepare,
         ports=(port, monitor_port),
         addresses={

@@ -1,13 +1,13 @@
 """Finds and ends what a supervisor left behind when it was killed.
 
-Every process of a mesh carries the mesh's run directory in its environment (`STARLING_MESH_OF`); besides, the
-supervisor writes down each pid with its start time. Only a process that one of the two names is ours to end.
-The processes do not ask the kernel to end them with the supervisor (PR_SET_PDEATHSIG): a mesh whose supervisor died
-goes on serving.
+Every process of a mesh carries the mesh's run directory in its environment (`STARLING_MESH_OF`);
+besides, the supervisor writes down each pid with its start time. Only a process that one of the two
+names is ours to end. The processes do not ask the kernel to end them with the supervisor
+(PR_SET_PDEATHSIG): a mesh whose supervisor died goes on serving.
 """
 
 import os
-from collections.abc import Callable
+from contextlib import suppress
 
 import psutil
 
@@ -19,7 +19,7 @@ TERM_TIMEOUT_S = 15.0
 
 
 def find(run: RunDir) -> list[psutil.Process]:
-    """The processes of `run` that live, but for this one and (as it is to be asked, not ended) a live supervisor."""
+    """The processes of `run` that live, without this one and without a live supervisor."""
     ours = {process.pid: process for process in psutil.process_iter() if _marked(process, run)}
     status = state.read(run)
     for recorded in status.processes if status else []:
@@ -39,10 +39,12 @@ def find(run: RunDir) -> list[psutil.Process]:
 def end(processes: list[psutil.Process]) -> None:
     """SIGTERM, and SIGKILL for those that are still there after TERM_TIMEOUT_S."""
     for process in processes:
-        _ignore_gone(process.terminate)
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
     _, stubborn = psutil.wait_procs(processes, timeout=TERM_TIMEOUT_S)
     for process in stubborn:
-        _ignore_gone(process.kill)
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
     psutil.wait_procs(stubborn, timeout=TERM_TIMEOUT_S)
 
 
@@ -58,10 +60,3 @@ def _alive(process: psutil.Process) -> bool:
         return bool(process.status() != psutil.STATUS_ZOMBIE)
     except psutil.Error:
         return False
-
-
-def _ignore_gone(act: Callable[[], None]) -> None:
-    try:
-        act()
-    except psutil.NoSuchProcess:
-        pass

@@ -1,4 +1,4 @@
-"""Ports on loopback: fixed ones by default, free ones with `STARLING_PORTS=free`; and who holds one that is taken."""
+"""Ports on loopback: fixed ones, or free ones with `STARLING_PORTS=free`; and who holds a taken one."""
 
 import os
 import random
@@ -12,18 +12,18 @@ from stack.errors import StackError
 LOOPBACK = "127.0.0.1"
 
 
-# Below the range that systems take the ports of outgoing connections from (32768 on): a process that died finds its
-# port free when it is started again.
+# Below the range that systems take the ports of outgoing connections from (32768 on): a process
+# that died finds its port free when it is started again.
 FREE_RANGE = range(10_000, 32_000)
 
 
 def free_ports(count: int) -> list[int]:
     """`count` different ports that nobody listens on now.
 
-    Someone may take one before its process does; that process then fails with a message, and the next `up` chooses
-    others.
+    Someone may take one before its process does; that process then fails with a message, and the
+    next `up` chooses others.
     """
-    ports = []
+    ports: list[int] = []
     for port in random.sample(FREE_RANGE, len(FREE_RANGE)):
         if len(ports) == count:
             break
@@ -57,7 +57,7 @@ def holder(port: int) -> str:
     except psutil.AccessDenied:
         return "another program"
     for connection in connections:
-        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
+        if connection.status == psutil.CONN_LISTEN and connection.laddr[1:2] == (port,):
             if connection.pid is None:
                 return "a program of another user"
             try:
@@ -69,11 +69,11 @@ def holder(port: int) -> str:
 
 
 def check_free(name: str, ports: Iterable[int]) -> None:
-    """Raises StackError if process `name` could not listen on one of `ports`; it names who holds it."""
+    """Raises StackError if process `name` cannot listen on one of `ports`; it says who holds it."""
     for port in ports:
         if not is_free(port):
             advice = ", or set STARLING_API_PORT" if name == "edge" else ""
             raise StackError(
                 f"{name} needs port {port}, which {holder(port)} holds.\n"
-                f"End that program{advice}, or start with STARLING_PORTS=free, which takes ports that are free."
+                f"End that program{advice}, or start with STARLING_PORTS=free (takes free ones)."
             )

@@ -1,8 +1,11 @@
-"""Readiness, asked for in each engine's own protocol. A probe opens one connection, and closes it."""
+"""Readiness, asked for in each engine's own protocol. A probe opens a connection, and closes it."""
 
 import asyncio
+import http
+import http.client
+import json
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -20,7 +23,7 @@ PROBE_TIMEOUT_S = 3.0
 async def _connection(
     target: int | Path,
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """A connection to a port on loopback or to a Unix socket; all that is done with it has PROBE_TIMEOUT_S."""
+    """A connection to a port on loopback or to a Unix socket, for PROBE_TIMEOUT_S at most."""
     async with asyncio.timeout(PROBE_TIMEOUT_S):
         if isinstance(target, Path):
             reader, writer = await asyncio.open_unix_connection(target)
@@ -34,15 +37,47 @@ async def _connection(
             writer.close()
 
 
-def http(port: int, path: str) -> Probe:
+def _get(port: int, path: str) -> bytes:
+    """Raises NotReadyError unless the answer is a 200."""
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=PROBE_TIMEOUT_S)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        body = response.read()
+    except http.client.HTTPException as error:
+        raise NotReadyError(f"GET {path}: {error!r}") from error
+    finally:
+        connection.close()
+    if response.status != http.HTTPStatus.OK:
+        text = body[:200].decode(errors="replace").strip()
+        raise NotReadyError(f"GET {path} answers {response.status} {text}")
+    return body
+
+
+def http_ok(port: int, path: str) -> Probe:
     """GET `path` answers 200."""
 
     async def probe() -> None:
-        async with _connection(port) as (reader, writer):
-            writer.write(f"GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode())
-            status = (await reader.readline()).decode(errors="replace").strip()
-            if status.split(" ")[1:2] != ["200"]:
-                raise NotReadyError(f"{path} answers {status!r}")
+        await asyncio.to_thread(_get, port, path)
+
+    return probe
+
+
+def envoy_upstreams(admin_port: int) -> Probe:
+    """Every host that this Envoy sends to passes its health check: calls will not meet a 503."""
+
+    async def probe() -> None:
+        body = await asyncio.to_thread(_get, admin_port, "/clusters?format=json")
+        failing = [
+            cluster["name"]
+            for cluster in json.loads(body).get("cluster_statuses", [])
+            if any(
+                host.get("health_status", {}).get("failed_active_health_check")
+                for host in cluster.get("host_statuses", [])
+            )
+        ]
+        if failing:
+            raise NotReadyError(f"no healthy host for {', '.join(sorted(failing))}")
 
     return probe
 
@@ -129,10 +164,17 @@ def grpc_health(socket: Path) -> Probe:
                     if isinstance(event, h2.events.DataReceived):
                         answer += event.data
                     elif isinstance(event, h2.events.TrailersReceived | h2.events.ResponseReceived):
-                        status = dict(event.headers).get("grpc-status", status)
+                        status = _header(event.headers, "grpc-status") or status
                     elif isinstance(event, h2.events.StreamEnded | h2.events.StreamReset):
                         ended = True
             if answer != serving:
                 raise NotReadyError(f"its health is not SERVING (grpc-status {status})")
 
     return probe
+
+
+def _header(headers: Iterable[tuple[str | bytes, str | bytes]], name: str) -> str | None:
+    for key, value in headers:
+        if key == name:
+            return str(value)
+    return None

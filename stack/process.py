@@ -15,10 +15,11 @@ class NotReadyError(Exception):
 
 @dataclass(frozen=True)
 class Process:
-    """A program that the supervisor keeps running; or, if `once`, one that must end well before others start."""
+    """A program that the supervisor keeps running; or, if `once`, that must end well first."""
 
     name: str
     command: tuple[str, ...]
+    """Empty: there is no program, only what `prepare` does and `ready` waits for (it is `once`)."""
     needs: tuple[str, ...] = ()
     """Names of those that must be ready before it is started; they are stopped after it."""
     stops_before: tuple[str, ...] = ()
@@ -39,7 +40,7 @@ class Process:
 
 
 def in_order(processes: list[Process]) -> list[Process]:
-    """`processes` sorted so that each stands behind what it needs. Raises StackError on a cycle or a missing one."""
+    """`processes`, each behind what it needs. Raises StackError on a cycle or a missing one."""
     by_name = {process.name: process for process in processes}
     ordered: dict[str, Process] = {}
 

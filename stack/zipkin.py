@@ -36,7 +36,7 @@ def zipkin(run: RunDir, port: int) -> Process:
             "-jar",
             str(cache.path(jar)),
         ),
-        ready=probes.http(port, "/health"),
+        ready=probes.http_ok(port, "/health"),
         prepare=prepare,
         env={
             "QUERY_PORT": str(port),

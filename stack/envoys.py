@@ -1,0 +1,182 @@
+"""The Envoys of the mesh: the edge, and a sidecar for every service.
+
+What they are configured to do is `envoy/`'s; here stands where they run, and with whose
+certificates.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from envoy.binary import envoy_path
+from envoy.spec import (
+    Certificate,
+    EdgeSpec,
+    MeshSpec,
+    RateLimits,
+    ServiceSpec,
+    TokenSpec,
+    TracingSpec,
+)
+from stack import certificates, probes, settings
+from stack.errors import StackError
+from stack.ports import LOOPBACK
+from stack.process import Process
+from stack.run_dir import RunDir
+
+EDGE = "edge"
+EDGE_CONCURRENCY, SIDECAR_CONCURRENCY = 2, 1
+DEFAULT_ISSUER, DEFAULT_AUDIENCE = "starling", "starling-api"
+
+
+def certificates_of(run: RunDir, services: tuple[str, ...]) -> Process:
+    """The step that writes certificates and keys."""
+
+    def prepare() -> None:
+        certificates.make(run, (EDGE, *services))
+
+    return Process(name="certificates", command=(), prepare=prepare, once=True)
+
+
+def envoys(run: RunDir, ports: Mapping[str, int], services: tuple[str, ...]) -> list[Process]:
+    """The edge and the sidecars of `services`, and the step that waits until all see each other."""
+    prepare = _render_once(run, ports, services)
+    sidecars = [
+        _envoy(
+            run,
+            f"{name}.envoy",
+            admin_port=ports[f"{name}.admin"],
+            listen={"inbound": ports[f"{name}.inbound"]},
+            concurrency=SIDECAR_CONCURRENCY,
+            prepare=prepare,
+        )
+        for name in services
+    ]
+    edge = _envoy(
+        run,
+        EDGE,
+        admin_port=ports["edge.admin"],
+        listen={"api": ports["edge"]},
+        concurrency=EDGE_CONCURRENCY,
+        prepare=prepare,
+        stops_before=tuple(services),
+        # It reads its limits from its configuration: with other settings it is another process.
+        env=settings.current(),
+    )
+    routes = Process(
+        name="routes",
+        command=(),
+        needs=(EDGE, *services, *(sidecar.name for sidecar in sidecars)),
+        ready=probes.envoy_upstreams(ports["edge.admin"]),
+        once=True,
+    )
+    return [*sidecars, edge, routes]
+
+
+def _envoy(
+    run: RunDir,
+    name: str,
+    *,
+    admin_port: int,
+    listen: Mapping[str, int],
+    concurrency: int,
+    prepare: Callable[[], None],
+    stops_before: tuple[str, ...] = (),
+    env: Mapping[str, str] | None = None,
+) -> Process:
+    scheme = "https://localhost:" if name == EDGE else f"{LOOPBACK}:"
+    return Process(
+        name=name,
+        command=(
+            str(envoy_path()),
+            "--config-path",
+            str(_config(run, name)),
+            # Hot restart shares memory between Envoys of the same base id: those here are no kin.
+            "--disable-hot-restart",
+            "--concurrency",
+            str(concurrency),
+            "--log-level",
+            "warning",
+        ),
+        needs=("certificates",),
+        stops_before=stops_before,
+        ready=probes.http_ok(admin_port, "/ready"),
+        prepare=prepare,
+        env=env or {},
+        ports=(admin_port, *listen.values()),
+        addresses={
+            **{use: f"{scheme}{port}" for use, port in listen.items()},
+            "admin": f"http://{LOOPBACK}:{admin_port}",
+        },
+    )
+
+
+def _config(run: RunDir, name: str) -> Path:
+    return run.conf("envoy") / f"{name}.yaml"
+
+
+def _render_once(
+    run: RunDir, ports: Mapping[str, int], services: tuple[str, ...]
+) -> Callable[[], None]:
+    """Renders all configurations, when the first of the Envoys asks for it."""
+    lock, rendered = threading.Lock(), threading.Event()
+
+    def prepare() -> None:
+        from envoy.rendering import render  # the engines alone need none of it
+
+        with lock:
+            if not rendered.is_set():
+                files = render(_spec(run, ports, services), run.conf("envoy"))
+                for name, file in files.items():
+                    if file != _config(run, name):
+                        raise StackError(f"{name}: rendered to {file}, not {_config(run, name)}")
+                rendered.set()
+
+    return prepare
+
+
+def _spec(run: RunDir, ports: Mapping[str, int], services: tuple[str, ...]) -> MeshSpec:
+    return MeshSpec(
+        edge=EdgeSpec(
+            port=ports["edge"],
+            admin_port=ports["edge.admin"],
+            server_certificate=_certificate(run, "localhost"),
+            client_certificate=_certificate(run, EDGE),
+            private_socket=run.sockets / "edge.keys.sock",
+        ),
+        services=tuple(
+            ServiceSpec(
+                name=name,
+                instance=name,
+                socket=run.sockets / f"{name}.sock",
+                outbound_socket=run.sockets / f"{name}.out.sock",
+                inbound_port=ports[f"{name}.inbound"],
+                admin_port=ports[f"{name}.admin"],
+                certificate=_certificate(run, name),
+            )
+            for name in services
+        ),
+        ca=run.ca,
+        token=TokenSpec(
+            issuer=os.environ.get("JWT_ISSUER") or DEFAULT_ISSUER,
+            audience=os.environ.get("JWT_AUDIENCE") or DEFAULT_AUDIENCE,
+        ),
+        limits=RateLimits(
+            ip_rps=_limit("RATE_LIMIT_IP_RPS", RateLimits.ip_rps),
+            user_rps=_limit("RATE_LIMIT_USER_RPS", RateLimits.user_rps),
+            auth_per_min=_limit("RATE_LIMIT_AUTH_PER_MIN", RateLimits.auth_per_min),
+        ),
+        tracing=TracingSpec(LOOPBACK, ports["zipkin"]),
+    )
+
+
+def _certificate(run: RunDir, name: str) -> Certificate:
+    return Certificate(chain=run.certs / f"{name}.pem", key=run.certs / f"{name}.key")
+
+
+def _limit(name: str, default: int) -> int:
+    value = os.environ.get(name) or str(default)
+    if not value.isdigit() or int(value) < 1:
+        raise StackError(f"{name} is a whole number of 1 or more, not {value!r}")
+    return int(value)

@@ -1,0 +1,124 @@
+"""Tweets by id.
+
+    tweet             tweet_id → author_id, username, content, media_ids, text_hash
+    tweet_tombstone   tweet_id → deleted_us (lives 25 h)
+
+A row of `tweet` is written once, at the time that its id tells (its ms in µs), and never changed;
+deletion is a row delete with a later time, so that a post carried out again, by a retry or by the
+relay, never brings a deleted tweet back. All of a change's rows go into one batch with its event:
+see `tweet_svc.changes`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from starling.tweet.v1.tweet_events_pb2 import TweetDeleted, TweetPosted
+from starling.tweet.v1.tweet_pb2 import Tweet
+
+from meshkit.background import gather_bounded
+from meshkit.cql import CqlSession, Statement
+from meshkit.snowflake import created_at
+from tweet_svc.batch import AT_ONCE, PARTITIONS, Item, chunks
+from tweet_svc.text_hash import text_hash
+
+_INSERT = Statement(
+    "tweet.insert",
+    "INSERT INTO tweet (tweet_id, author_id, username, content, media_ids, text_hash)"
+    " VALUES (?, ?, ?, ?, ?, ?)",
+    idempotent=True,
+)
+_DELETE = Statement("tweet.delete", "DELETE FROM tweet WHERE tweet_id = ?", idempotent=True)
+_BURY = Statement(
+    "tweet.bury",
+    "INSERT INTO tweet_tombstone (tweet_id, deleted_us) VALUES (?, ?)",
+    idempotent=True,
+)
+_GET = Statement(
+    "tweet.get",
+    "SELECT tweet_id, author_id, username, content, media_ids FROM tweet WHERE tweet_id = ?",
+    idempotent=True,
+)
+_GET_MANY = Statement(
+    "tweet.get_many",
+    "SELECT tweet_id, author_id, username, content, media_ids FROM tweet WHERE tweet_id IN ?",
+    idempotent=True,
+)
+_AUTHOR = Statement(
+    "tweet.author", "SELECT author_id FROM tweet WHERE tweet_id = ?", idempotent=True
+)
+_BURIED = Statement(
+    "tweet.buried", "SELECT deleted_us FROM tweet_tombstone WHERE tweet_id = ?", idempotent=True
+)
+
+
+def posted_rows(event: TweetPosted) -> list[Item]:
+    """What posting writes here."""
+    tweet = event.tweet
+    return [
+        (
+            _INSERT,
+            (
+                tweet.tweet_id,
+                tweet.user_id,
+                tweet.username,
+                tweet.content,
+                list(tweet.media_ids),
+                text_hash(tweet.content),
+            ),
+        )
+    ]
+
+
+def deleted_rows(event: TweetDeleted) -> list[Item]:
+    """What deleting writes here."""
+    return [(_DELETE, (event.tweet_id,)), (_BURY, (event.tweet_id, event.changed_us))]
+
+
+class TweetStore:
+    """Reads tweets. Tweets come as messages without counts and flags."""
+
+    def __init__(self, session: CqlSession) -> None:
+        self._session = session
+
+    async def get(self, tweet_id: int) -> Tweet | None:
+        """The tweet, or None when there is none or it was deleted."""
+        row = await self._session.one(_GET, (tweet_id,))
+        return _tweet(*row) if row else None
+
+    async def get_many(self, tweet_ids: Sequence[int]) -> dict[int, Tweet]:
+        """Those that exist, by id."""
+
+        async def read(ids: list[int]) -> list[Tweet]:
+            return [_tweet(*row) for row in await self._session.execute(_GET_MANY, (ids,))]
+
+        pages = await gather_bounded(
+            AT_ONCE, read, chunks(list(dict.fromkeys(tweet_ids)), PARTITIONS)
+        )
+        return {tweet.tweet_id: tweet for page in pages for tweet in page}
+
+    async def author_of(self, tweet_id: int) -> int | None:
+        """The author's id, or None when there is no such tweet."""
+        row = await self._session.one(_AUTHOR, (tweet_id,))
+        return row[0] if row else None
+
+    async def ever_existed(self, tweet_id: int) -> bool:
+        """Whether the tweet is there, or was deleted within the last 25 hours."""
+        there, buried = await asyncio.gather(
+            self._session.one(_AUTHOR, (tweet_id,)), self._session.one(_BURIED, (tweet_id,))
+        )
+        return there is not None or buried is not None
+
+
+def _tweet(
+    tweet_id: int, author_id: int, username: str, content: str, media_ids: list[str] | None
+) -> Tweet:
+    return Tweet(
+        tweet_id=tweet_id,
+        user_id=author_id,
+        username=username,
+        content=content,
+        media_ids=media_ids or (),
+        created_at=created_at(tweet_id),
+    )

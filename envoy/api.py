@@ -86,6 +86,21 @@ def read_api(descriptor: Path) -> Api:
     return Api(methods, fields)
 
 
+def transcodable(descriptor: Path) -> bytes:
+    """The descriptor as the transcoder takes it: it refuses templates that end in a slash, and
+    takes a request's path with and without one as the same.
+    """
+    found = descriptor_pb2.FileDescriptorSet.FromString(descriptor.read_bytes())
+    for file in found.file:
+        for service in file.service:
+            for method in service.method:
+                rule = method.options.Extensions[annotations_pb2.http]
+                kept = [r for r in rule.additional_bindings if not r.get.endswith("/")]
+                del rule.additional_bindings[:]
+                rule.additional_bindings.extend(kept)
+    return found.SerializeToString()
+
+
 def _methods(file: descriptor_pb2.FileDescriptorProto) -> Iterator[Method]:
     unknown = descriptor_pb2.MethodOptions.IDEMPOTENCY_UNKNOWN
     for service in file.service:

@@ -73,7 +73,9 @@ GRANTS = (
 )
 
 IDENTITY_SETTERS = frozenset({EDGE, "gateway", "timeline_svc", "fanout", OPERATOR})
-"""Whose `x-starling-*` headers are believed. Everyone else's are removed by the callee's sidecar."""
+"""Whose `x-starling-*` headers are believed. Nobody else may call anything (`check` holds it), so
+that a service need not ask who said whom a call is for.
+"""
 
 OPEN = frozenset(
     {
@@ -124,7 +126,8 @@ def callable_by(api: Api, caller: str) -> tuple[Method, ...]:
 
 def check(api: Api) -> None:
     """Raises ValueError if the tables here do not fit the API: an RPC without an owner, a name that
-    the API does not know, a public RPC that the edge may not call, an internal one that it may.
+    the API does not know, a public RPC that the edge may not call, an internal one that it may, a
+    caller whose word about identity is not to be believed.
     """
     services = {method.service for method in api.methods}
     if services != OWNERS.keys():
@@ -134,6 +137,8 @@ def check(api: Api) -> None:
     named |= {f"{grant.service}/{name}" for grant in GRANTS for name in grant.methods}
     if unknown := named - known:
         raise ValueError(f"the API does not know {sorted(unknown)}")
+    if strangers := {grant.caller for grant in GRANTS} - IDENTITY_SETTERS:
+        raise ValueError(f"{sorted(strangers)} may call, but not say whom for")
     for method in api.methods:
         if bool(method.bindings) != (EDGE in callers_of(method)):
             raise ValueError(f"{method.path}: the edge may call the public methods, and no other")

@@ -1,0 +1,140 @@
+"""The edge: TLS, limits, tokens and JSON for the public API; see `edge_filters` for the order."""
+
+import json
+from pathlib import Path
+
+from envoy import policy
+from envoy.api import Api
+from envoy.bootstrap import bootstrap, connection_limit
+from envoy.connection_manager import access_log, connection_manager, router, tracing
+from envoy.edge_errors import JSON_HEADERS, WRONG_CONTENT_TYPE, direct_response, local_reply
+from envoy.edge_filters import clean_request, filters, transcoder
+from envoy.edge_routes import REFUSED_CLUSTER, TRANSCODER, call_route, routes
+from envoy.extension import Json, extension, seconds, tcp, unix
+from envoy.spec import MeshSpec
+from envoy.upstreams import certificate, mesh_cluster, socket_cluster
+
+MAX_CONNECTIONS = 8000
+KEYS_SERVICE = "starling.gateway.v1.DiscoveryService"
+
+_HTTP2 = {
+    "max_concurrent_streams": 100,
+    "initial_stream_window_size": 64 * 1024,
+    "initial_connection_window_size": 1024 * 1024,
+}
+
+
+def edge(spec: MeshSpec, api: Api, descriptor: Path) -> Json:
+    """The configuration of the process "edge"."""
+    owners = dict.fromkeys(policy.OWNERS[service] for service in api.public_services)
+    clusters = [mesh_cluster(spec, owner, spec.edge.client_certificate) for owner in owners]
+    return bootstrap(
+        spec,
+        "edge",
+        spec.edge.admin_port,
+        [_public(spec, api, descriptor), _private(api, spec.edge.private_socket, descriptor)],
+        [*clusters, socket_cluster(REFUSED_CLUSTER, spec.edge.private_socket)],
+        **connection_limit(MAX_CONNECTIONS),
+    )
+
+
+def _public(spec: MeshSpec, api: Api, descriptor: Path) -> Json:
+    requests = {method.input for method in api.methods if method.bindings}
+    fields = dict.fromkeys(name for request in sorted(requests) for name in api.fields[request])
+    manager = connection_manager(
+        stat_prefix="edge",
+        codec_type="AUTO",
+        route_config=_routes("public", routes(api)),
+        http_filters=[*filters(spec, api, descriptor), router()],
+        local_reply_config=local_reply(fields),
+        early_header_mutation_extensions=[clean_request()],
+        # A client's address is its own, not what it says.
+        use_remote_address=True,
+        xff_num_trusted_hops=0,
+        internal_address_config={"unix_sockets": False, "cidr_ranges": []},
+        forward_client_cert_details="SANITIZE",
+        server_header_transformation="PASS_THROUGH",
+        always_set_request_id_in_response=True,
+        normalize_path=True,
+        merge_slashes=True,
+        path_with_escaped_slashes_action="REJECT_REQUEST",
+        http2_protocol_options=_HTTP2,
+        common_http_protocol_options={
+            "headers_with_underscores_action": "DROP_HEADER",
+            "max_headers_count": 64,
+            "idle_timeout": seconds(300),
+        },
+        max_request_headers_kb=16,
+        # Slow clients.
+        request_headers_timeout=seconds(10),
+        request_timeout=seconds(15),
+        stream_idle_timeout=seconds(20),
+        **tracing(spec.tracing, spec.tracing.sampling_percent if spec.tracing else 0.0),
+        **access_log(spec.access_log, grpc=False),
+    )
+    return {
+        "name": "public",
+        "traffic_direction": "INBOUND",
+        "address": tcp(spec.edge.host, spec.edge.port),
+        "per_connection_buffer_limit_bytes": 32 * 1024,
+        "listener_filters": [],
+        "filter_chains": [
+            {
+                "filters": [manager],
+                "transport_socket": _tls(spec),
+                "transport_socket_connect_timeout": seconds(10),
+            }
+        ],
+    }
+
+
+def _private(api: Api, socket: Path, descriptor: Path) -> Json:
+    """For the edge itself, on a unix socket: the public keys, and the answer to other protocols."""
+    keys = [
+        call_route(binding, method)
+        for method in api.methods_of(KEYS_SERVICE)
+        for binding in method.bindings
+        if method.name == "GetJwks"
+    ]
+    for route in keys:
+        del route["typed_per_filter_config"]
+    refused = {
+        "match": {"prefix": "/"},
+        "direct_response": direct_response(WRONG_CONTENT_TYPE),
+        "response_headers_to_add": JSON_HEADERS,
+    }
+    manager = connection_manager(
+        stat_prefix="private",
+        codec_type="HTTP1",
+        route_config=_routes("private", [*keys, refused]),
+        http_filters=[transcoder(descriptor, [KEYS_SERVICE], reject_unknown=False), router()],
+        server_header_transformation="PASS_THROUGH",
+    )
+    return {
+        "name": "private",
+        "address": unix(socket, mode=0o600),
+        "filter_chains": [{"filters": [manager]}],
+    }
+
+
+def _routes(name: str, found: list[Json]) -> Json:
+    return {
+        "name": name,
+        "virtual_hosts": [{"name": name, "domains": ["*"], "routes": found}],
+        "validate_clusters": True,
+        "max_direct_response_body_size_bytes": max(
+            len(json.dumps(route.get("direct_response"))) for route in found
+        ),
+    }
+
+
+def _tls(spec: MeshSpec) -> Json:
+    return extension(
+        "envoy.transport_sockets.tls",
+        "extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+        common_tls_context={
+            "alpn_protocols": ["h2", "http/1.1"],
+            "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
+            "tls_certificates": [certificate(spec.edge.server_certificate)],
+        },
+    )

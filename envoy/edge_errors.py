@@ -1,0 +1,129 @@
+"""What the edge itself answers when it refuses a request: google.rpc.Status as JSON, in one form."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from envoy.extension import Json, extension
+
+DOMAIN = "edge.starling"
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """An HTTP status, and what its body says."""
+
+    status: int
+    code: int
+    """Of google.rpc.Code."""
+    reason: str
+    message: str
+    retry_after_s: int | None = None
+
+    def body(self, message: str | None = None, field: str | None = None) -> Json:
+        """The google.rpc.Status; with `field`, it names the field that is wrong."""
+        message = message or self.message
+        details: list[Json] = [_detail("ErrorInfo", reason=self.reason, domain=DOMAIN, metadata={})]
+        if field:
+            violation = {"field": field, "description": message, "reason": self.reason}
+            details.append(_detail("BadRequest", field_violations=[violation]))
+        if self.retry_after_s:
+            details.append(_detail("RetryInfo", retry_delay=f"{self.retry_after_s}s"))
+        return {"code": self.code, "message": message, "details": details}
+
+
+MALFORMED = Refusal(400, 3, "MALFORMED_REQUEST", "the request is malformed")
+UNAUTHENTICATED = Refusal(
+    401, 16, "TOKEN_INVALID", "a valid access token is needed: Authorization: Bearer <token>"
+)
+UNKNOWN_PATH = Refusal(404, 5, "UNKNOWN_PATH", "there is nothing at this path")
+WRONG_METHOD = Refusal(405, 12, "WRONG_METHOD", "this path does not take this method")
+WRONG_CONTENT_TYPE = Refusal(
+    415, 3, "WRONG_CONTENT_TYPE", "this API takes JSON: Content-Type: application/json"
+)
+KEYS_MISSING = Refusal(
+    503, 14, "KEYS_UNAVAILABLE", "tokens cannot be verified at the moment; try again", 1
+)
+
+REFUSALS = (
+    MALFORMED,
+    UNAUTHENTICATED,
+    Refusal(403, 7, "FORBIDDEN", "this is not allowed"),
+    UNKNOWN_PATH,
+    WRONG_METHOD,
+    Refusal(408, 4, "REQUEST_TIMEOUT", "the request did not arrive in time"),
+    Refusal(411, 3, "LENGTH_REQUIRED", "the length of the body is missing"),
+    Refusal(413, 3, "BODY_TOO_LARGE", "the body is larger than 65536 bytes"),
+    Refusal(414, 3, "PATH_TOO_LONG", "the path is too long"),
+    WRONG_CONTENT_TYPE,
+    Refusal(426, 3, "UPGRADE_REQUIRED", "HTTP/1.1 or HTTP/2 is needed"),
+    Refusal(429, 8, "RATE_LIMITED", "too many requests; try again later"),
+    Refusal(431, 3, "HEADERS_TOO_LARGE", "the headers are too large"),
+    Refusal(500, 13, "INTERNAL", "internal error"),
+    Refusal(501, 12, "NOT_IMPLEMENTED", "this is not implemented"),
+    Refusal(502, 14, "UNAVAILABLE", "the service is not available; try again", 1),
+    Refusal(503, 14, "UNAVAILABLE", "the service is not available; try again", 1),
+    Refusal(504, 4, "DEADLINE_EXCEEDED", "the service did not answer in time"),
+)
+
+
+def direct_response(refusal: Refusal, body: Json | None = None) -> Json:
+    """A route's `direct_response`, which `local_reply` leaves as it is."""
+    return {
+        "status": refusal.status,
+        "body": {"inline_string": json.dumps(body or refusal.body())},
+    }
+
+
+JSON_HEADERS = [
+    {
+        "header": {"key": "content-type", "value": "application/json"},
+        "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+    }
+]
+
+
+def local_reply(fields: Iterable[str]) -> Json:
+    """The `local_reply_config`: the first mapper that fits rewrites what a filter or the connection
+    manager answers. `fields` are those of public requests, for errors that name one of them.
+    """
+    return {
+        "mappers": [
+            {"filter": _details('== "direct_response"')},
+            _mapper(_details('.startsWith("jwt_authn_access_denied{Jwks")'), KEYS_MISSING),
+            _mapper(_details('.startsWith("jwt_authn_access_denied")'), UNAUTHENTICATED),
+            *(_mapper(_status(refusal.status), refusal) for refusal in REFUSALS),
+        ],
+        "body_format": {"json_format": REFUSALS[-1].body()},
+    }
+
+
+def _mapper(filter_: Json, refusal: Refusal) -> Json:
+    mapper: Json = {
+        "filter": filter_,
+        "status_code": refusal.status,
+        "body_format_override": {"json_format": refusal.body()},
+    }
+    return mapper
+
+
+def _status(status: int) -> Json:
+    return {
+        "status_code_filter": {
+            "comparison": {"op": "EQ", "value": {"default_value": status, "runtime_key": "unset"}}
+        }
+    }
+
+
+def _details(test: str) -> Json:
+    return {
+        "extension_filter": extension(
+            "envoy.access_loggers.extension_filters.cel",
+            "extensions.access_loggers.filters.cel.v3.ExpressionFilter",
+            expression=f"response.code_details{test}",
+        )
+    }
+
+
+def _detail(kind: str, **fields: object) -> Json:
+    return {"@type": f"type.googleapis.com/google.rpc.{kind}", **fields}

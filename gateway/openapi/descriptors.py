@@ -123,7 +123,7 @@ def parse(files: descriptor_pb2.FileDescriptorSet) -> Protos:
         if not file.package.startswith("starling."):
             continue
         comments = {
-            tuple(location.path): _unwrap(location.leading_comments)
+            tuple(location.path): unwrap(location.leading_comments)
             for location in file.source_code_info.location
             if location.leading_comments
         }
@@ -183,7 +183,7 @@ def _bindings(rule: http_pb2.HttpRule) -> Iterator[Binding]:
         yield from _bindings(more)
 
 
-def _unwrap(comment: str) -> str:
-    """A comment's paragraphs, each on one line."""
+def unwrap(comment: str) -> str:
+    """A text's paragraphs, each on one line, as renderers that keep line breaks need them."""
     lines = "\n".join(line.strip() for line in comment.strip().splitlines())
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in lines.split("\n\n"))

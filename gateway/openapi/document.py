@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from gateway.openapi import failures, notes, status
-from gateway.openapi.descriptors import Binding, Field, Method, Protos, Service
+from gateway.openapi.descriptors import Binding, Field, Method, Protos, Service, unwrap
 from gateway.openapi.failures import Failure
 from gateway.openapi.schemas import Schemas
 
@@ -53,7 +53,7 @@ class _Document:
                 "title": notes.TITLE,
                 "version": notes.VERSION,
                 "summary": "A Twitter-like backend built as a gRPC service mesh.",
-                "description": notes.INTRODUCTION,
+                "description": unwrap(notes.INTRODUCTION),
                 "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
             },
             "servers": [{"url": "/", "description": "Where this document comes from."}],

@@ -79,7 +79,7 @@ def responses(
     if secured:
         shared[401] = "Unauthenticated"
     if has_body:
-        shared[413] = "BodyTooLarge"
+        shared |= {413: "BodyTooLarge", 415: "WrongContentType"}
     answers: Json = {}
     for status in sorted({*shared, *by_status}):
         if status not in by_status:

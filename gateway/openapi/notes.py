@@ -28,8 +28,9 @@ there. A cursor is opaque and belongs to one reader and one list.
 
 **Errors** are a `google.rpc.Status`: `code` is the gRPC code, `details` holds an `ErrorInfo` with a reason
 that programs can rely on, a `BadRequest` naming the fields that are wrong, and a `RetryInfo` where
-trying again later helps. Repeating a call is safe for all but `POST /v1/tweets`, `POST /v1/users` and
-`POST /v1/auth/refresh`; a tweet is posted once however often it is sent with the same `Idempotency-Key`.
+trying again later helps. Paths that do not exist are 404 and wrong methods 405, in the same form.
+Repeating a call is safe for all but `POST /v1/tweets`, `POST /v1/users` and `POST /v1/auth/refresh`; a
+tweet is posted once however often it is sent with the same `Idempotency-Key`.
 
 **Limits.** Bodies are at most 64 KiB. Calls are limited a second for each address and each user, and the
 open account calls a minute for each address; a refusal says in `Retry-After` when to come back.
@@ -70,7 +71,21 @@ OPERATIONS: Final[dict[str, dict[str, object]]] = {
         "summary": "Whether the edge serves",
         "description": "Answered by the edge itself, for load balancers.",
         "security": [],
-        "responses": {"200": {"description": "The edge serves."}},
+        "responses": {
+            "200": {
+                "description": "The edge serves.",
+                "content": {
+                    "application/json": {
+                        "schema": {
+                            "type": "object",
+                            "properties": {"status": {"type": "string", "const": "ok"}},
+                            "required": ["status"],
+                        },
+                        "example": {"status": "ok"},
+                    }
+                },
+            }
+        },
     },
 }
 HIDDEN_RPCS: Final = frozenset({"GetDocs"})
@@ -219,6 +234,20 @@ REASONS: Final = {
     "IDENTITY_MISMATCH": ReasonNote(
         "mesh.starling", "user_id must be the caller's own id", {"field": "user_id"}
     ),
+}
+
+# What the edge refuses before any service sees it: gRPC code and message.
+EDGE_REASONS: Final = {
+    "TOKEN_INVALID": (
+        "UNAUTHENTICATED",
+        "a valid access token is needed: Authorization: Bearer <token>",
+    ),
+    "BODY_TOO_LARGE": ("INVALID_ARGUMENT", "the body is larger than 65536 bytes"),
+    "WRONG_CONTENT_TYPE": (
+        "INVALID_ARGUMENT",
+        "this API takes JSON: Content-Type: application/json",
+    ),
+    "RATE_LIMITED": ("RESOURCE_EXHAUSTED", "too many requests; try again later"),
 }
 
 # A wrong value of a field, by name: what BadRequest says of it, and the violation's reason. A call's example

@@ -10,6 +10,7 @@ from gateway.openapi import notes
 Json = dict[str, Any]
 
 MESH_DOMAIN = "mesh.starling"
+EDGE_DOMAIN = "edge.starling"
 _TYPE = "type.googleapis.com/google.rpc."
 # gRPC code → (its number, the HTTP status the edge answers).
 CODES = {
@@ -53,6 +54,11 @@ def _retry_info(delay: str) -> Json:
     return {"@type": f"{_TYPE}RetryInfo", "retry_delay": delay}
 
 
+def _by_edge(reason: str) -> tuple[str, Json]:
+    code, message = notes.EDGE_REASONS[reason]
+    return reason, status_json(code, message, error_info(reason, EDGE_DOMAIN))
+
+
 def bad_request(field: str, description: str, reason: str) -> Json:
     """A google.rpc.BadRequest of one violation, as the edge prints it."""
     return {
@@ -75,41 +81,24 @@ def invalid_field(field: str) -> Json:
 SHARED = {
     "BadRequest": SharedFailure(
         400,
-        "The request is wrong: a field outside its limits (`BadRequest` names it), JSON that does not "
-        "parse, or a query parameter that does not exist.",
+        "A field is outside its limits: `BadRequest` names it. JSON that does not parse and query "
+        "parameters that do not exist are `MALFORMED_REQUEST`.",
         "INVALID_FIELD",
         invalid_field("limit"),
     ),
     "Unauthenticated": SharedFailure(
-        401,
-        "The access token is missing, wrong or expired.",
-        "UNAUTHENTICATED",
-        status_json(
-            "UNAUTHENTICATED",
-            "the call needs a valid access token",
-            error_info("UNAUTHENTICATED", MESH_DOMAIN),
-        ),
+        401, "The access token is missing, wrong or expired.", *_by_edge("TOKEN_INVALID")
     ),
     "BodyTooLarge": SharedFailure(
-        413,
-        "The body is larger than 64 KiB.",
-        "BODY_TOO_LARGE",
-        status_json(
-            "INVALID_ARGUMENT",
-            "the body is larger than 64 KiB",
-            error_info("BODY_TOO_LARGE", MESH_DOMAIN),
-        ),
+        413, "The body is larger than 64 KiB.", *_by_edge("BODY_TOO_LARGE")
+    ),
+    "WrongContentType": SharedFailure(
+        415, "The body is of another kind than JSON.", *_by_edge("WRONG_CONTENT_TYPE")
     ),
     "TooManyRequests": SharedFailure(
         429,
         "Too many calls from this address or by this user; come back after `Retry-After` seconds.",
-        "RATE_LIMITED",
-        status_json(
-            "RESOURCE_EXHAUSTED",
-            "too many requests",
-            error_info("RATE_LIMITED", MESH_DOMAIN),
-            _retry_info("1s"),
-        ),
+        *_by_edge("RATE_LIMITED"),
     ),
     "Unavailable": SharedFailure(
         503,

@@ -58,6 +58,7 @@ async def supervise(task: Background) -> None:
     loop = asyncio.get_running_loop()
     delay = _BACKOFF_S[0]
     while True:
+        check_cancelled()
         started = loop.time()
         try:
             await task.run()
@@ -68,6 +69,17 @@ async def supervise(task: Background) -> None:
         # A task that ran well for a while starts again at once; a crash loop slows down.
         delay = _BACKOFF_S[0] if loop.time() - started > 60 else min(delay * 2, _BACKOFF_S[1])
         await asyncio.sleep(delay)
+
+
+def check_cancelled() -> None:
+    """Raise CancelledError if this task was cancelled and the cancellation got lost on its way.
+
+    `asyncio.wait_for` before Python 3.12 swallows a cancellation that comes in the moment its result does,
+    and the drivers use it: loops that must end when cancelled call this once a turn.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 async def cancel_all(tasks: Iterable[asyncio.Task[Any]]) -> None:

@@ -22,7 +22,7 @@ from opentelemetry.trace import SpanKind
 from prometheus_client import Counter, Histogram
 
 from meshkit import deadline, telemetry
-from meshkit.background import Background
+from meshkit.background import Background, check_cancelled
 from meshkit.errors import StarlingError
 from meshkit.events import DEAD_LETTERS, MSG_ID, ConsumerSpec, EventBus
 from meshkit.log import get_logger
@@ -90,6 +90,7 @@ class Consumer:
         """Consume until cancelled; then let the handlers under way finish, for `stop_grace_s`."""
         try:
             while True:
+                check_cancelled()
                 try:
                     await self._bus.wait_connected()
                     await self._ensure()

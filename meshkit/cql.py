@@ -107,7 +107,8 @@ class CqlSession:
         session = cls(config)
         session._connecting = asyncio.create_task(session._connect(), name="cassandra.connect")
         with suppress(TimeoutError):
-            await asyncio.wait_for(session._connected.wait(), wait_s)
+            async with asyncio.timeout(wait_s):
+                await session._connected.wait()
         return session
 
     @property
@@ -303,7 +304,8 @@ class CqlSession:
             task.add_done_callback(lambda done: self._preparing.pop(statement, None))
         timeout_s = deadline.budget(self._config.cassandra_timeout_s)
         try:
-            return await asyncio.wait_for(asyncio.shield(task), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                return await asyncio.shield(task)
         except Exception as error:
             _raise(error)
 

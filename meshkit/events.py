@@ -104,7 +104,8 @@ class EventBus:
         bus = cls(config, streams)
         bus._tasks.append(asyncio.create_task(bus._keep(), name="nats.keep"))
         with suppress(TimeoutError):
-            await asyncio.wait_for(bus._ready.wait(), wait_s)
+            async with asyncio.timeout(wait_s):
+                await bus._ready.wait()
         return bus
 
     @property
@@ -121,7 +122,7 @@ class EventBus:
         await cancel_all(self._tasks)
         if self._client is not None:
             with suppress(Exception):
-                await asyncio.wait_for(self._client.flush(), 2)
+                await self._client.flush(2)
             with suppress(Exception):
                 await self._client.close()
 
@@ -293,7 +294,8 @@ class Reply:
     async def wait(self, timeout_s: float) -> bytes | None:
         """The payload someone sent, or None after `timeout_s`."""
         try:
-            return await asyncio.wait_for(asyncio.shield(self._future), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                return await asyncio.shield(self._future)
         except TimeoutError:
             return None
 

@@ -16,7 +16,7 @@ import nats.errors
 from nats.aio.msg import Msg
 from nats.js import api
 
-from meshkit.background import Background
+from meshkit.background import Background, check_cancelled
 from meshkit.consumer import EventMeta, meta_of
 from meshkit.errors import StarlingError
 from meshkit.events import EventBus
@@ -76,7 +76,8 @@ class Follower:
     async def caught_up(self, timeout_s: float | None = None) -> bool:
         """Wait until all that was in the stream at the start was seen; False after `timeout_s`."""
         try:
-            await asyncio.wait_for(self._caught_up.wait(), timeout_s)
+            async with asyncio.timeout(timeout_s):
+                await self._caught_up.wait()
         except TimeoutError:
             return False
         return True
@@ -84,19 +85,20 @@ class Follower:
     async def wait_sequence(self, sequence: int, timeout_s: float) -> bool:
         """Wait until `sequence` was seen; False after `timeout_s`."""
         loop = asyncio.get_running_loop()
-        end = loop.time() + timeout_s
-        while self.sequence < sequence:
-            future: asyncio.Future[None] = loop.create_future()
-            self._moved.append(future)
-            try:
-                await asyncio.wait_for(future, end - loop.time())
-            except TimeoutError:
-                return False
+        try:
+            async with asyncio.timeout(timeout_s):
+                while self.sequence < sequence:
+                    future: asyncio.Future[None] = loop.create_future()
+                    self._moved.append(future)
+                    await future
+        except TimeoutError:
+            return False
         return True
 
     async def run(self) -> None:
         """Follow until cancelled."""
         while True:
+            check_cancelled()
             try:
                 await self._bus.wait_connected()
                 name = await self._create()

@@ -15,7 +15,6 @@ from typing import Any, NoReturn
 import grpc
 import protovalidate
 from grpc_status import rpc_status
-from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind, Status, StatusCode
@@ -44,7 +43,6 @@ _SECONDS = Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
 )
 _IN_FLIGHT = Gauge("starling_rpc_in_flight", "Calls under way")
-_EMPTY = Context()
 
 Handler = Callable[[Any, grpc.aio.ServicerContext[Any, Any]], Awaitable[Any]]
 
@@ -107,34 +105,26 @@ class Intercepted:
             if self._in_flight >= self._max_in_flight:
                 await _abort(context, method, ResourceExhausted("too many calls at once"))
             self._in_flight += 1
-            token: Any = None
-            active: Any = None
+            parent, limit_s = _enter(context)
+            scope = telemetry.span(method, SpanKind.SERVER, attributes, parent=parent)
+            scope.__enter__()
             try:
-                parent, limit_s = _enter(context)
-                if telemetry.enabled() and (
-                    parent is None or trace.get_current_span(parent).get_span_context().trace_flags
-                ):
-                    active = telemetry.span(method, SpanKind.SERVER, attributes, parent=parent)
-                    active.__enter__()
-                elif parent is not None:
-                    token = otel_context.attach(parent)
-                if limit_s is not None:
-                    if limit_s < LEAST_S:
-                        raise DeadlineExceeded("the deadline is too near")
-                    deadline.set_remaining(limit_s)
+                if limit_s is not None and limit_s < LEAST_S:
+                    raise DeadlineExceeded("the deadline is too near")
                 violations = collect(request)
                 if violations:
                     raise _invalid(violations)
                 if limit_s is not None:
+                    deadline.set_remaining(limit_s)
                     response = await handler(request, context)
                 else:
                     # grpc cancels a call whose deadline is past; this one brought none.
                     deadline.set_remaining(self._default_deadline_s)
                     async with asyncio.timeout(self._default_deadline_s):
                         response = await handler(request, context)
+            except grpc.aio.AbortError:
+                raise
             except Exception as error:
-                if isinstance(error, grpc.aio.AbortError):
-                    raise
                 await self._fail(context, method, error)
             else:
                 ok.inc()
@@ -142,10 +132,7 @@ class Intercepted:
             finally:
                 self._in_flight -= 1
                 seconds.observe(time.perf_counter() - started)
-                if active is not None:
-                    active.__exit__(None, None, None)
-                elif token is not None:
-                    otel_context.detach(token)
+                scope.__exit__(None, None, None)
 
         return call
 

@@ -17,6 +17,7 @@ import orjson
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
+from meshkit.background import check_cancelled
 from meshkit.errors import StarlingError
 from meshkit.events import EventBus
 from meshkit.log import get_logger
@@ -96,8 +97,10 @@ class Puller:
                     self._heard_at = loop.time()
                 self._wake.clear()
                 await self._ask()
+                check_cancelled()
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), HEARTBEAT_S)
+                    async with asyncio.timeout(HEARTBEAT_S):
+                        await self._wake.wait()
         finally:
             with suppress(nats.errors.Error):
                 await subscription.unsubscribe()

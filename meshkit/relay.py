@@ -16,7 +16,7 @@ from contextlib import suppress
 from prometheus_client import Counter
 
 from meshkit import deadline
-from meshkit.background import Background, gather_bounded
+from meshkit.background import Background, check_cancelled, gather_bounded
 from meshkit.errors import OutcomeUnknown, StarlingError
 from meshkit.log import get_logger
 from meshkit.outbox import MINUTE_US, SHARDS, Outbox, OutboxRow
@@ -76,6 +76,7 @@ class Relay:
         self._cursor_us = 0
         try:
             while True:
+                check_cancelled()
                 try:
                     if loop.time() >= self._renew_at:
                         await self._lease()

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from meshkit import deadline
-from meshkit.background import Background
+from meshkit.background import Background, check_cancelled
 from meshkit.cql import CqlSession, Statement
 from meshkit.errors import IDS_UNAVAILABLE, OutcomeUnknown, StarlingError
 from meshkit.log import get_logger
@@ -95,8 +95,10 @@ class WorkerLease:
                     _log.warning("worker id not leased or renewed", error=error.message)
                     pause_s = _RETRY_S
                 self._wanted.clear()
+                check_cancelled()
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._wanted.wait(), pause_s)
+                    async with asyncio.timeout(pause_s):
+                        await self._wanted.wait()
                 # Someone needs ids now, but not more often than this.
                 if self._wanted.is_set():
                     await asyncio.sleep(0.05)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
+import hypothesis
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +18,7 @@ def test_what_is_accepted_is_clean(value: str, newlines: bool) -> None:
     try:
         text = clean_text("bio", value, min_chars=0, max_chars=20, newlines=newlines)
     except InvalidArgument as refused:
-        assert refused.violations[0].field == "bio"
+        hypothesis.event(refused.violations[0].reason)
         return
     assert text == text.strip()
     assert unicodedata.is_normalized("NFC", text)

@@ -30,7 +30,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
@@ -196,11 +196,16 @@ class Outbox:
         if self._deleting is None or self._deleting.done():
             self._deleting = detach(self._delete_published(), "outbox.delete")
 
-    def relay(self, instance: str) -> Relay:
-        """The relay of this outbox, to be run by one or more instances of the service."""
+    def relay(
+        self, instance: str, restore: Callable[[OutboxRow], Awaitable[None]] | None = None
+    ) -> Relay:
+        """The relay of this outbox, to be run by one or more instances of the service.
+
+        `restore` writes the change that a row tells of once more, identically: see `meshkit.relay`.
+        """
         from meshkit.relay import Relay
 
-        return Relay(self, instance)
+        return Relay(self, instance, restore=restore)
 
     async def flush(self) -> None:
         """Wait until the rows published so far are deleted."""

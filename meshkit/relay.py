@@ -5,12 +5,16 @@ A tick reads the rows between the last tick (less `OVERLAP_US`, for writes that 
 never walks over the tombstones of what went through before. A minute's partitions are read once more when
 the minute is over, and finally when it is `LATE_MINUTES` old, for writes that a batch log replays; only
 then does the persistent watermark pass it. After a restart the relay begins at the watermark.
+
+A logged batch is atomic but not isolated: when its coordinator dies, the outbox row may be there tens of
+seconds before the batch log replays the rows it tells of. So an outbox may be given `restore`, which the
+relay calls before it publishes a row: it writes the change again, at the change's own time.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 from prometheus_client import Counter
@@ -45,10 +49,12 @@ class Relay:
         outbox: Outbox,
         instance: str,
         *,
+        restore: Callable[[OutboxRow], Awaitable[None]] | None = None,
         tick_s: float = TICK_S,
         concurrency: int = 32,
     ) -> None:
         self._outbox = outbox
+        self._restore = restore
         self._instance = instance
         self._tick_s = tick_s
         self._concurrency = concurrency
@@ -182,5 +188,7 @@ class Relay:
         await gather_bounded(4, sweep_partition, partitions)
 
     async def _publish(self, row: OutboxRow) -> None:
+        if self._restore is not None:
+            await self._restore(row)
         await self._outbox.publish(row, timeout_s=3.0)
         self._relayed.inc()

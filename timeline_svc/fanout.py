@@ -18,7 +18,7 @@ from meshkit import streams
 from meshkit.background import gather_bounded
 from meshkit.consumer import EventMeta
 from meshkit.events import REPLY_HEADER, EventBus
-from meshkit.snowflake import timestamp_ms
+from meshkit.snowflake import timestamp_ms, wall_clock_ms
 
 from .lookups import Lookups
 from .timeline_cache import TimelineCache, flag, place, withdraw
@@ -26,6 +26,7 @@ from .tweet_cache import TweetCache
 
 FOLLOWERS_A_CHUNK = 1000
 PUBLISHES_AT_ONCE = 8
+LATE_MS = 1000  # an event this old may have been overtaken
 
 
 class Fanout:
@@ -62,6 +63,11 @@ class Fanout:
         if reply := meta.headers.get(REPLY_HEADER):
             await self._bus.notify(reply)  # the author may read their own write now
         await self._to_followers(activity, meta, withdrawn=False)
+        late = meta.delivered > 1 or wall_clock_ms() - meta.published_ms > LATE_MS
+        if late and not await self._lookups.tweets([tweet.tweet_id]):
+            # Deleted meanwhile, and the mark may have been lost with the cache: looking after the fill
+            # leaves no gap, as a later deletion has its own event still to come.
+            await self._tweets.mark_deleted(tweet.tweet_id)
 
     async def retweet_changed(self, event: TweetEvent, meta: EventMeta) -> None:
         """A retweet, or its undoing, goes to the followers of who made it, and flags it for them."""

@@ -27,7 +27,6 @@ from .timeline_cache import CachedPage, TimelineCache
 
 log = get_logger(__name__)
 
-CACHED_ENTRIES = 1000
 REBUILD_ATTEMPTS = 5
 WAIT_POLL_S = 0.01
 CURSOR_KIND = "home"
@@ -182,7 +181,7 @@ class HomeTimeline:
         sync = self._celebrities.sequence
         followees = await self._lookups.followees(reader_id)
         feed = Feed(self._lookups, reader_id, followees)
-        entries, complete = await feed.newest(None, CACHED_ENTRIES)
+        entries, complete = await feed.newest(None, self._cache.entries)
         flags = await self._lookups.flags(reader_id, [entry.tweet_id for entry in entries])
         return await self._cache.install(
             reader_id,

@@ -41,20 +41,28 @@ from .line import Line
 PUSH_CHUNK = 200  # readers a script call: about 2 ms during which Redis does nothing else
 
 
-def _script(name: str) -> Script:
-    folder = resources.files(__package__) / "lua"
-    prelude = (folder / "timeline.lua").read_text()
-    return Script(prelude + "\n" + (folder / f"{name}.lua").read_text())
+CACHED_ENTRIES = 1000
 
 
-READ = _script("read")
-PUSH = _script("push")
-MERGE = _script("merge")
-BEGIN = _script("begin")
-ABANDON = _script("abandon")
-INSTALL = _script("install")
-INVALIDATE = _script("invalidate")
-FLAGS = _script("flags")
+class _Scripts:
+    """The Lua scripts, for timelines of at most `entries`."""
+
+    def __init__(self, entries: int) -> None:
+        folder = resources.files(__package__) / "lua"
+        rules = (folder / "timeline.lua").read_text().replace("%d", str(entries), 1)
+
+        def load(name: str) -> Script:
+            return Script(rules + "\n" + (folder / f"{name}.lua").read_text())
+
+        self.read = load("read")
+        self.push = load("push")
+        self.merge = load("merge")
+        self.begin = load("begin")
+        self.abandon = load("abandon")
+        self.install = load("install")
+        self.invalidate = load("invalidate")
+        self.flags = load("flags")
+
 
 Operation = tuple[str, ...]
 
@@ -105,7 +113,17 @@ class Begun:
 class TimelineCache:
     """Reads, pushes and rebuilds cached home timelines."""
 
-    def __init__(self, redis: Redis, prefix: str, *, ttl_s: int, rebuild_lease_s: float) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        prefix: str,
+        *,
+        ttl_s: int,
+        rebuild_lease_s: float,
+        entries: int = CACHED_ENTRIES,
+    ) -> None:
+        self.entries = entries
+        self._scripts = _Scripts(entries)
         self._redis = redis
         self._prefix = prefix
         self._ttl_ms = ttl_s * 1000
@@ -120,7 +138,9 @@ class TimelineCache:
         highest = str(before.at_ms) if before else "+inf"
         after_id = str(before.tweet_id) if before else ""
         reply = await self._redis.eval(
-            READ, [self.key(reader_id)], [highest, after_id, count, f"{self._prefix}tweet:"]
+            self._scripts.read,
+            [self.key(reader_id)],
+            [highest, after_id, count, f"{self._prefix}tweet:"],
         )
         if reply is None:
             return None
@@ -149,7 +169,9 @@ class TimelineCache:
         for start in range(0, len(reader_ids), PUSH_CHUNK):
             chunk = reader_ids[start : start + PUSH_CHUNK]
             warm += await self._redis.eval(
-                PUSH, [self.key(reader) for reader in chunk], [_nonce(), payload, *chunk]
+                self._scripts.push,
+                [self.key(reader) for reader in chunk],
+                [_nonce(), payload, *chunk],
             )
         return warm
 
@@ -157,19 +179,21 @@ class TimelineCache:
         """Apply operations to one reader, and remember up to where the celebrity log is merged."""
         payloads = [json.dumps(operation) for operation in operations]
         await self._redis.eval(
-            MERGE, [self.key(reader_id)], [_nonce(), reader_id, sequence, *payloads]
+            self._scripts.merge, [self.key(reader_id)], [_nonce(), reader_id, sequence, *payloads]
         )
 
     async def begin_rebuild(self, reader_id: int, token: str) -> Begun:
         """Claim the rebuild of a timeline for the time of the lease."""
-        reply = await self._redis.eval(BEGIN, [self.key(reader_id)], [token, self._lease_ms])
+        reply = await self._redis.eval(
+            self._scripts.begin, [self.key(reader_id)], [token, self._lease_ms]
+        )
         if reply[0] == b"build":
             return Begun("build", reply[1].decode())
         return Begun("warm" if reply[0] == b"warm" else "wait")
 
     async def abandon_rebuild(self, reader_id: int, token: str) -> None:
         """Let somebody else rebuild."""
-        await self._redis.eval(ABANDON, [self.key(reader_id)], [token])
+        await self._redis.eval(self._scripts.abandon, [self.key(reader_id)], [token])
 
     async def install(
         self,
@@ -201,12 +225,14 @@ class TimelineCache:
                 state += [f"l{entry.tweet_id}", liked_us]
             if retweeted_us:
                 state += [f"r{entry.tweet_id}", retweeted_us]
-        reply = await self._redis.eval(INSTALL, [self.key(reader_id)], arguments + state)
+        reply = await self._redis.eval(
+            self._scripts.install, [self.key(reader_id)], arguments + state
+        )
         return bool(reply)
 
     async def invalidate(self, reader_id: int) -> None:
         """Forget a timeline; a rebuild under way does not install what it read."""
-        await self._redis.eval(INVALIDATE, [self.key(reader_id)], [_nonce()])
+        await self._redis.eval(self._scripts.invalidate, [self.key(reader_id)], [_nonce()])
 
     async def learn_flags(self, reader_id: int, flags: Mapping[int, tuple[int, int]]) -> None:
         """Fill in flags that were not known; shape as in `install`."""
@@ -214,7 +240,7 @@ class TimelineCache:
         for tweet_id, (liked_us, retweeted_us) in flags.items():
             arguments += [tweet_id, liked_us, retweeted_us]
         if arguments:
-            await self._redis.eval(FLAGS, [self.key(reader_id)], arguments)
+            await self._redis.eval(self._scripts.flags, [self.key(reader_id)], arguments)
 
 
 def _nonce() -> str:

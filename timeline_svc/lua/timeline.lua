@@ -1,7 +1,7 @@
 -- Shared by every script: the keys of one reader's cached home timeline, and the rules by which an
 -- activity takes its place in it. Shapes and units: the docstring of timeline_cache.py.
 
-local CAP = 1000
+local CAP = %d -- entries of a cached timeline; filled in where the scripts are loaded
 local EPOCH_TTL_S = 3600
 local PENDING_TTL_MS = 30000
 

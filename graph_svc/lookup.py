@@ -59,10 +59,10 @@ class GraphLookup(GraphLookupServiceServicer):
     async def ListFollowerIds(
         self, request: pb.ListFollowerIdsRequest, context: Context
     ) -> pb.ListFollowerIdsResponse:
+        shard, after = _follower_position(request.page_token)
         user = await self._users.get(request.user_id)
         if user is None:
             return pb.ListFollowerIdsResponse()
-        shard, after = _follower_position(request.page_token)
         ids: list[int] = []
         token = b""
         while shard <= user.follower_shard and not token:

@@ -36,7 +36,7 @@ async def main() -> None:
                 (add_GraphLookupServiceServicer_to_server, lookup),
             ],
             background=[
-                outbox.relay(config.service_instance).background(),
+                outbox.relay(config.service_instance, edges.restore).background(),
                 *(consumer.background() for consumer in counter.consumers()),
             ],
         )

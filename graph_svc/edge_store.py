@@ -202,6 +202,17 @@ class EdgeStore:
         row = self._row(edges[0] if edges else gone, following=bool(edges), changed_us=at_us)
         await self._outbox.bus.publish(row.subject, row.payload, msg_id=row.msg_id)
 
+    async def restore(self, row: OutboxRow) -> None:
+        """Write the change that an outbox row tells of once more, for the relay.
+
+        Nothing where it is there already, or was undone since: an edge's rows are written at its time and
+        deleted later.
+        """
+        change = GraphEvent.FromString(row.payload).follow_changed
+        edge = Edge(change.follower_id, change.followee_id, change.followed_us, change.shard)
+        items = edge.puts() if change.following else edge.drops()
+        await self._session.batch(items, timestamp_us=change.changed_us)
+
     async def followers(
         self, followee_id: int, last_shard: int, after: Position, limit: int
     ) -> list[Position]:

@@ -168,7 +168,7 @@ async def graph_instance(
     await server.start()
     address = f"127.0.0.1:{server.port}"
     channel = MeshChannel(address)
-    works = [outbox.relay(secrets.token_hex(4)).run]
+    works = [outbox.relay(secrets.token_hex(4), edges.restore).run]
     if counting:
         works += [consumer.run for consumer in counter.consumers()]
     tasks = [asyncio.create_task(work()) for work in works]

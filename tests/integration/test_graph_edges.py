@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections import Counter as Tally
 from collections.abc import AsyncIterator, Awaitable
 
@@ -14,8 +15,10 @@ from starling.graph.v1 import graph_service_pb2 as pb
 from starling.graph.v1.graph_events_pb2 import GraphEvent
 from starling.graph.v1.user_pb2 import User
 
+from graph_svc.edge_store import Edge
 from meshkit.config import MeshConfig
 from meshkit.consumer import Consumer, EventMeta
+from meshkit.cql import CqlSession
 from meshkit.errors import InvalidArgument, NotFound, PermissionDenied
 from meshkit.events import ConsumerSpec, EventBus
 from meshkit.streams import FOLLOW_CHANGED, GRAPH, USER_COUNTS_CHANGED
@@ -395,3 +398,27 @@ async def test_a_follow_whose_publish_was_cut_short_is_counted(
 
 async def _counted(graph: Instance, user: User) -> bool:
     return (await graph.user(user)).followers_count == 1
+
+
+async def test_a_batch_that_a_crash_left_half_applied_is_completed(
+    graph: Instance, session: CqlSession
+) -> None:
+    """Only the outbox row is there: the batch log would bring the rest, but much later."""
+    ann, bob, cid = [await graph.add_user() for _ in range(3)]
+    now_us = time.time_ns() // 1000
+    edge = Edge(ann.user_id, bob.user_id, now_us, 0)
+    row = graph.edges._row(edge, following=True, changed_us=now_us)
+    await session.batch([graph.outbox.insert(row)])
+
+    await graph.follow(ann, cid)
+    (standing,) = (await graph.edges._edges(ann.user_id, [cid.user_id]))[cid.user_id]
+    undone = graph.edges._row(standing, following=False, changed_us=now_us + 60_000_000)
+    await session.batch([graph.outbox.insert(undone)])
+
+    async def completed() -> bool:
+        return ids(await graph.following(ann)) == [bob.user_id]
+
+    await until(completed, 20.0, "the relay's restoring")
+    await graph.counts_rest_at(ann, 0, 1)
+    await graph.counts_rest_at(bob, 1, 0)
+    await graph.counts_rest_at(cid, 0, 0)

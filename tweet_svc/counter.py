@@ -1,0 +1,173 @@
+"""Keeps counts equal to the rows: after each change it counts the rows again, and tells the mesh the result.
+
+A durable consumer over tweet_svc's own events. Nothing is ever added up: a change marks what is
+dirty (a shard of a tweet's likes or retweets, a month of an author's tweets), marks that come
+together become one recount, and the event is acked once a recount that began after it is stored and
+published. So counts are exact at rest, whatever was written twice, delivered twice, or lost with a
+process.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from starling.tweet.v1.tweet_events_pb2 import (
+    AuthorCountsChanged,
+    RetweetChanged,
+    TweetCountsChanged,
+    TweetEvent,
+)
+
+from meshkit.background import gather_bounded
+from meshkit.consumer import Consumer, EventMeta
+from meshkit.events import ConsumerSpec, EventBus
+from meshkit.recount import Recounter
+from meshkit.snowflake import timestamp_ms
+from meshkit.streams import (
+    AUTHOR_COUNTS_CHANGED,
+    LIKE_CHANGED,
+    RETWEET_CHANGED,
+    TWEET_COUNTS_CHANGED,
+    TWEET_DELETED,
+    TWEET_POSTED,
+    TWEETS,
+)
+from tweet_svc.activity_store import ActivityStore
+from tweet_svc.clock import WriteClock
+from tweet_svc.count_store import LIKES, RETWEETS, CountStore
+from tweet_svc.like_store import LikeStore
+from tweet_svc.months import month_of
+from tweet_svc.retweet_store import RetweetStore
+from tweet_svc.sharding import shard_of
+
+# Many in flight: most wait for the same recount of a hot tweet, and the others must not wait behind them.
+SPEC = ConsumerSpec("tweet-counter", TWEETS.name, max_in_flight=1000)
+
+_AROUND_MS = 60_000
+"""Two processes that retweet at once write their rows within this."""
+_SHARDS_AT_ONCE = 4
+
+
+class Counter:
+    """Handles tweet_svc's events."""
+
+    def __init__(
+        self,
+        bus: EventBus,
+        clock: WriteClock,
+        activity: ActivityStore,
+        likes: LikeStore,
+        retweets: RetweetStore,
+        counts: CountStore,
+    ) -> None:
+        self._bus = bus
+        self._clock = clock
+        self._activity = activity
+        self._likes = likes
+        self._retweets = retweets
+        self._counts = counts
+        self._dirty_shards: dict[int, set[tuple[int, int]]] = defaultdict(set)
+        self._dirty_months: dict[int, set[int]] = defaultdict(set)
+        self._tweets = Recounter(self._recount_tweet, min_interval_s=0.1, max_interval_s=0.5)
+        self._authors = Recounter(self._recount_author, min_interval_s=0.1, max_interval_s=0.5)
+
+    def consumer(self) -> Consumer:
+        """The durable consumer, shared by all instances."""
+        return Consumer(
+            self._bus,
+            SPEC,
+            {
+                TWEET_POSTED: (TweetEvent, self.on_posted),
+                TWEET_DELETED: (TweetEvent, self.on_deleted),
+                LIKE_CHANGED: (TweetEvent, self.on_like_changed),
+                RETWEET_CHANGED: (TweetEvent, self.on_retweet_changed),
+            },
+        )
+
+    async def on_posted(self, event: TweetEvent, meta: EventMeta) -> None:
+        """Recount the author's month."""
+        await self._mark_month(event.posted.tweet.user_id, event.posted.at_ms)
+
+    async def on_deleted(self, event: TweetEvent, meta: EventMeta) -> None:
+        """Recount the author's month."""
+        await self._mark_month(event.deleted.author_id, timestamp_ms(event.deleted.tweet_id))
+
+    async def on_like_changed(self, event: TweetEvent, meta: EventMeta) -> None:
+        """Recount the likes of the user's shard."""
+        changed = event.like_changed
+        await self._mark_shard(changed.tweet_id, LIKES, changed.user_id)
+
+    async def on_retweet_changed(self, event: TweetEvent, meta: EventMeta) -> None:
+        """Make the actor's activity agree with the retweet that stands, and recount the shard."""
+        changed = event.retweet_changed
+        await self._reconcile(changed)
+        await self._mark_shard(changed.activity.tweet_id, RETWEETS, changed.activity.actor_id)
+
+    async def _mark_shard(self, tweet_id: int, kind: int, user_id: int) -> None:
+        self._dirty_shards[tweet_id].add((kind, shard_of(user_id)))
+        await self._tweets.mark(tweet_id)
+
+    async def _mark_month(self, author_id: int, at_ms: int) -> None:
+        self._dirty_months[author_id].add(month_of(at_ms))
+        await self._authors.mark(author_id)
+
+    async def _recount_tweet(self, tweet_id: int) -> None:
+        async def recount(dirty: tuple[int, int]) -> None:
+            kind, shard = dirty
+            as_of_us = self._clock.next_us()
+            store = self._likes if kind == LIKES else self._retweets
+            n = await store.count(tweet_id, shard)
+            await self._counts.store(tweet_id, kind, shard, n, as_of_us)
+
+        # A failure fails the events that wait, which come again and mark again.
+        await gather_bounded(_SHARDS_AT_ONCE, recount, self._dirty_shards.pop(tweet_id, ()))
+        # Of two instances that recount one tweet at once, the later to read has both results.
+        as_of_us = self._clock.next_us()
+        likes, retweets = await self._counts.get(tweet_id)
+        changed = TweetCountsChanged(
+            tweet_id=tweet_id, likes_count=likes, retweets_count=retweets, as_of_us=as_of_us
+        )
+        await self._bus.publish(
+            TWEET_COUNTS_CHANGED,
+            TweetEvent(counts_changed=changed),
+            msg_id=f"{TWEET_COUNTS_CHANGED}:{tweet_id}:{as_of_us}",
+        )
+
+    async def _recount_author(self, author_id: int) -> None:
+        async def recount(month: int) -> None:
+            as_of_us = self._clock.next_us()
+            n = await self._activity.count_tweets(author_id, month)
+            await self._activity.store_tweets_count(author_id, month, n, as_of_us)
+
+        await gather_bounded(_SHARDS_AT_ONCE, recount, self._dirty_months.pop(author_id, ()))
+        as_of_us = self._clock.next_us()
+        tweets = await self._activity.tweets_count(author_id)
+        changed = AuthorCountsChanged(author_id=author_id, tweets_count=tweets, as_of_us=as_of_us)
+        await self._bus.publish(
+            AUTHOR_COUNTS_CHANGED,
+            TweetEvent(author_counts_changed=changed),
+            msg_id=f"{AUTHOR_COUNTS_CHANGED}:{author_id}:{as_of_us}",
+        )
+
+    async def _reconcile(self, changed: RetweetChanged) -> None:
+        """Leave exactly one activity row for a retweet that stands, and none for one that does not.
+
+        Two processes that change one retweet at once each know only the row they write: what they left is
+        found here, by whichever of their events comes later. What was written after `seen_us` is not
+        touched: it has an event of its own.
+        """
+        made = changed.activity
+        if made.actor_id == made.author_id:
+            return
+        seen_us = self._clock.next_us()
+        standing = await self._retweets.get(made.actor_id, made.tweet_id)
+        times = [made.at_ms] if standing is None else [made.at_ms, standing.retweeted_ms]
+        places = await self._activity.retweets_around(
+            made.actor_id, made.tweet_id, min(times) - _AROUND_MS, max(times) + _AROUND_MS
+        )
+        for place in places:
+            if standing is None or place.at_ms != standing.retweeted_ms:
+                await self._activity.remove(made.actor_id, place, seen_us)
+        if standing is not None and all(p.at_ms != standing.retweeted_ms for p in places):
+            made.at_ms = standing.retweeted_ms
+            await self._activity.restore_retweet(made, seen_us)

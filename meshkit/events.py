@@ -67,7 +67,7 @@ class ConsumerSpec:
     backoff_s: tuple[float, ...] = (0.2, 1.0, 5.0, 15.0)
 
 
-DEAD_LETTERS = StreamSpec("DLQ", ("dlq.>",), max_age_s=30 * 86400.0, max_bytes=256 << 20)
+DEAD_LETTERS = StreamSpec("DLQ", ("dlq.>",), max_age_s=30 * 86400.0, max_bytes=64 << 20)
 """What consumers gave up on, under `dlq.<stream>.<consumer>`."""
 
 

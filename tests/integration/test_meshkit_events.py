@@ -13,6 +13,7 @@ from secrets import token_hex
 
 import pytest
 from google.protobuf.wrappers_pb2 import StringValue
+from nats.js.errors import NotFoundError
 
 from meshkit.background import cancel_all
 from meshkit.config import MeshConfig
@@ -139,7 +140,10 @@ async def test_failures_come_again_and_end_in_the_dead_letters(tmp_path: Path) -
         async with running(Consumer(bus, spec, {"news.a": (StringValue, handle)})):
 
             async def settled() -> bool:
-                info = await bus.js.consumer_info("x_NEWS", "reader")
+                try:
+                    info = await bus.js.consumer_info("x_NEWS", "reader")
+                except NotFoundError:
+                    return False
                 return info.ack_floor is not None and info.ack_floor.stream_seq == 5
 
             await until(settled)

@@ -113,7 +113,7 @@ def _envoy(
 
 
 def _config(run: RunDir, name: str) -> Path:
-    return run.conf("envoy") / f"{name}.yaml"
+    return run.conf("envoy") / f"{name}.json"
 
 
 def _render_once(

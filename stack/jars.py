@@ -27,6 +27,8 @@ from stack.errors import StackError
 LOCK_FILE = Path(__file__).with_name("jars.lock")
 PARALLEL_DOWNLOADS = 8
 ATTEMPTS = 4
+BACK_OFF_S = 0.5
+"""Doubled with each attempt."""
 CHUNK_BYTES = 1 << 18
 
 Progress = Callable[[int], None]
@@ -188,7 +190,7 @@ class JarCache:
                 if attempt == ATTEMPTS:
                     raise
                 progress(-os.fstat(part).st_size)
-                time.sleep(0.5 * 2**attempt)
+                time.sleep(BACK_OFF_S * 2**attempt)
                 continue
             if received == jar.size_bytes and _sha256(part) == jar.sha256:
                 os.fsync(part)

@@ -64,6 +64,8 @@ class Supervisor:
         keepers = [asyncio.create_task(self._guarded_keep(kept)) for kept in self._kept.values()]
         self._announcer = asyncio.create_task(self._announce_up())
         await self._end.wait()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.remove_signal_handler(number)
         for task in (*keepers, self._announcer):
             task.cancel()
         await asyncio.gather(*keepers, return_exceptions=True)

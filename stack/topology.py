@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from stack import probes, settings
 from stack.cassandra import cassandra
 from stack.envoys import DEFAULT_AUDIENCE, DEFAULT_ISSUER, certificates_of, envoys
+from stack.errors import StackError
 from stack.nats import nats
 from stack.ports import LOOPBACK, choose, free_ports
 from stack.process import Process, in_order
@@ -42,7 +43,7 @@ SERVICES = (
 
 ENGINE_PORTS = {
     "cassandra": 9042,
-    "cassandra.storage": 7000,
+    "storage": 7000,
     "nats": 4222,
     "nats.monitor": 8222,
     "redis": 6379,
@@ -71,45 +72,44 @@ def engine_ports() -> dict[str, int]:
 
 def engines(run: RunDir, ports: Mapping[str, int]) -> Topology:
     """The engines alone, for the test suite and for developers."""
-    processes = in_order(
-        [
-            cassandra(run, ports["cassandra"], ports["cassandra.storage"]),
-            nats(run, ports["nats"], ports["nats.monitor"]),
-            valkey(run, ports["redis"]),
-        ]
-    )
-    addresses = {name: url for process in processes for name, url in process.addresses.items()}
-    return Topology(tuple(processes), addresses)
+    processes, addresses = _engines(run, ports)
+    return Topology(tuple(in_order(processes)), addresses)
+
+
+def _engines(run: RunDir, ports: Mapping[str, int]) -> tuple[list[Process], dict[str, str]]:
+    """Cassandra, NATS and Valkey, as far as the environment does not name ones that are there; and
+    the addresses of all: `cql`, `nats`, `redis`.
+    """
+    rows = {
+        "cql": ("CASSANDRA_CONTACT_POINTS", cassandra(run, ports["cassandra"], ports["storage"])),
+        "nats": ("NATS_URL", nats(run, ports["nats"], ports["nats.monitor"])),
+        "redis": ("REDIS_URL", valkey(run, ports["redis"])),
+    }
+    processes, addresses = [], {}
+    for use, (variable, process) in rows.items():
+        if given := os.environ.get(variable):
+            addresses[use] = given
+        else:
+            addresses[use] = process.addresses[use]
+            processes.append(process)
+    return processes, addresses
 
 
 def mesh_ports() -> dict[str, int]:
     """The fixed ones, or free ones with `STARLING_PORTS=free`; `STARLING_API_PORT` sets the API's."""
     ports = choose(ENGINE_PORTS | SERVICE_PORTS | EDGE_PORTS)
     if api_port := os.environ.get("STARLING_API_PORT"):
+        if not api_port.isdigit() or not 0 < int(api_port) < 65536:
+            raise StackError(f"STARLING_API_PORT is a port number, not {api_port!r}")
         ports["edge"] = int(api_port)
     return ports
 
 
 def mesh(run: RunDir, ports: Mapping[str, int]) -> Topology:
     """Everything. Reads the environment for what `stack.settings` names."""
-    processes = []
-    store: dict[str, str] = {}
-    if contact_points := os.environ.get("CASSANDRA_CONTACT_POINTS"):
-        store["CASSANDRA_CONTACT_POINTS"] = contact_points
-    else:
-        processes.append(cassandra(run, ports["cassandra"], ports["cassandra.storage"]))
-        store["CASSANDRA_CONTACT_POINTS"] = processes[-1].addresses["cql"]
-    engine_env = dict(store)
-    if url := os.environ.get("NATS_URL"):
-        engine_env["NATS_URL"] = url
-    else:
-        processes.append(nats(run, ports["nats"], ports["nats.monitor"]))
-        engine_env["NATS_URL"] = processes[-1].addresses["nats"]
-    if url := os.environ.get("REDIS_URL"):
-        engine_env["REDIS_URL"] = url
-    else:
-        processes.append(valkey(run, ports["redis"]))
-        engine_env["REDIS_URL"] = processes[-1].addresses["redis"]
+    processes, at = _engines(run, ports)
+    store = {"CASSANDRA_CONTACT_POINTS": at["cql"]}
+    engine_env = {**store, "NATS_URL": at["nats"], "REDIS_URL": at["redis"]}
     processes.append(zipkin(run, ports["zipkin"]))
     started = {process.name for process in processes}
     processes.append(_schema(store, started))

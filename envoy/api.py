@@ -38,8 +38,6 @@ class Method:
     service: str
     """With its package: "starling.tweet.v1.TweetService"."""
     name: str
-    input: str
-    """The request's message type, without a leading dot."""
     bindings: tuple[Binding, ...]
     """How REST reaches it; empty for RPCs between services."""
     repeatable: bool
@@ -53,11 +51,9 @@ class Method:
 
 @dataclass(frozen=True)
 class Api:
-    """All RPCs, and the fields of every message."""
+    """All RPCs."""
 
     methods: tuple[Method, ...]
-    fields: dict[str, tuple[str, ...]]
-    """The names of a message's fields, by its type."""
 
     @property
     def public_services(self) -> tuple[str, ...]:
@@ -78,12 +74,7 @@ def read_api(descriptor: Path) -> Api:
     for service in {method.service for method in methods}:
         if len({bool(method.bindings) for method in methods if method.service == service}) > 1:
             raise ValueError(f"{service} mixes public and internal methods")
-    fields = {
-        f"{file.package}.{message.name}": tuple(field.name for field in message.field)
-        for file in files
-        for message in file.message_type
-    }
-    return Api(methods, fields)
+    return Api(methods)
 
 
 def transcodable(descriptor: Path) -> bytes:
@@ -108,7 +99,6 @@ def _methods(file: descriptor_pb2.FileDescriptorProto) -> Iterator[Method]:
             yield Method(
                 service=f"{file.package}.{service.name}",
                 name=method.name,
-                input=method.input_type.lstrip("."),
                 bindings=tuple(_bindings(method.options.Extensions[annotations_pb2.http])),
                 repeatable=method.options.idempotency_level != unknown,
             )

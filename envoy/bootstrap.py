@@ -80,7 +80,5 @@ def connection_limit(connections: int) -> Json:
 def _at_heap(action: str, share: float) -> Json:
     return {
         "name": action,
-        "triggers": [
-            {"name": "envoy.resource_monitors.fixed_heap", "threshold": {"value": share}}
-        ],
+        "triggers": [{"name": "envoy.resource_monitors.fixed_heap", "threshold": {"value": share}}],
     }

@@ -4,7 +4,7 @@ from typing import Any
 
 from envoy.api import Method
 from envoy.extension import Json, extension, seconds
-from envoy.spec import AccessLog, MeshSpec, TracingSpec
+from envoy.spec import AccessLog, TracingSpec
 from envoy.upstreams import ZIPKIN
 
 NOT_SENT_HEADER = "x-starling-not-sent"
@@ -12,7 +12,7 @@ NOT_SENT_HEADER = "x-starling-not-sent"
 go to another instance.
 """
 
-UNTRACED = {"client_sampling": {}, "random_sampling": {}, "overall_sampling": {}}
+UNTRACED: Json = {"client_sampling": {}, "random_sampling": {}, "overall_sampling": {}}
 """A route's tracing, for health checks."""
 
 

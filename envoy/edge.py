@@ -9,7 +9,7 @@ from envoy.bootstrap import bootstrap, connection_limit
 from envoy.connection_manager import access_log, connection_manager, router, tracing
 from envoy.edge_errors import JSON_HEADERS, WRONG_CONTENT_TYPE, direct_response, local_reply
 from envoy.edge_filters import clean_request, filters, transcoder
-from envoy.edge_routes import REFUSED_CLUSTER, TRANSCODER, call_route, routes
+from envoy.edge_routes import PRIVATE, call_route, routes
 from envoy.extension import Json, extension, seconds, tcp, unix
 from envoy.spec import MeshSpec
 from envoy.upstreams import certificate, mesh_cluster, socket_cluster
@@ -33,20 +33,32 @@ def edge(spec: MeshSpec, api: Api, descriptor: Path) -> Json:
         "edge",
         spec.edge.admin_port,
         [_public(spec, api, descriptor), _private(api, spec.edge.private_socket, descriptor)],
-        [*clusters, socket_cluster(REFUSED_CLUSTER, spec.edge.private_socket)],
+        [*clusters, socket_cluster(PRIVATE, spec.edge.private_socket)],
         **connection_limit(MAX_CONNECTIONS),
     )
 
 
+# What services have no use for costs them time to read.
+_NOT_FOR_SERVICES = [
+    "accept",
+    "accept-encoding",
+    "accept-language",
+    "origin",
+    "referer",
+    "x-envoy-original-method",
+    "x-envoy-original-path",
+    "x-forwarded-for",
+    "x-forwarded-proto",
+]
+
+
 def _public(spec: MeshSpec, api: Api, descriptor: Path) -> Json:
-    requests = {method.input for method in api.methods if method.bindings}
-    fields = dict.fromkeys(name for request in sorted(requests) for name in api.fields[request])
     manager = connection_manager(
         stat_prefix="edge",
         codec_type="AUTO",
         route_config=_routes("public", routes(api)),
         http_filters=[*filters(spec, api, descriptor), router()],
-        local_reply_config=local_reply(fields),
+        local_reply_config=local_reply(),
         early_header_mutation_extensions=[clean_request()],
         # A client's address is its own, not what it says.
         use_remote_address=True,
@@ -120,7 +132,14 @@ def _private(api: Api, socket: Path, descriptor: Path) -> Json:
 def _routes(name: str, found: list[Json]) -> Json:
     return {
         "name": name,
-        "virtual_hosts": [{"name": name, "domains": ["*"], "routes": found}],
+        "virtual_hosts": [
+            {
+                "name": name,
+                "domains": ["*"],
+                "routes": found,
+                "request_headers_to_remove": _NOT_FOR_SERVICES,
+            }
+        ],
         "validate_clusters": True,
         "max_direct_response_body_size_bytes": max(
             len(json.dumps(route.get("direct_response"))) for route in found

@@ -1,10 +1,9 @@
 """What the edge itself answers when it refuses a request: google.rpc.Status as JSON, in one form."""
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from envoy.extension import Json, extension
+from envoy.extension import Json, extension, http_status, set_header
 
 DOMAIN = "edge.starling"
 
@@ -33,6 +32,8 @@ class Refusal:
 
 
 MALFORMED = Refusal(400, 3, "MALFORMED_REQUEST", "the request is malformed")
+NOT_TRANSCODED = replace(MALFORMED, message="%LOCAL_REPLY_BODY%")
+"""Of the transcoder, which names the field: `limit: invalid value "abc" for type TYPE_UINT32`."""
 UNAUTHENTICATED = Refusal(
     401, 16, "TOKEN_INVALID", "a valid access token is needed: Authorization: Bearer <token>"
 )
@@ -75,26 +76,21 @@ def direct_response(refusal: Refusal, body: Json | None = None) -> Json:
     }
 
 
-JSON_HEADERS = [
-    {
-        "header": {"key": "content-type", "value": "application/json"},
-        "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
-    }
-]
+JSON_HEADERS = [set_header("content-type", "application/json")]
 
 
-def local_reply(fields: Iterable[str]) -> Json:
+def local_reply() -> Json:
     """The `local_reply_config`: the first mapper that fits rewrites what a filter or the connection
-    manager answers. `fields` are those of public requests, for errors that name one of them.
+    manager answers.
     """
     return {
         "mappers": [
             {"filter": _details('== "direct_response"')},
+            _mapper(_details('.contains("grpc_json_transcode_failure")'), NOT_TRANSCODED),
             _mapper(_details('.startsWith("jwt_authn_access_denied{Jwks")'), KEYS_MISSING),
             _mapper(_details('.startsWith("jwt_authn_access_denied")'), UNAUTHENTICATED),
-            *(_mapper(_status(refusal.status), refusal) for refusal in REFUSALS),
-        ],
-        "body_format": {"json_format": REFUSALS[-1].body()},
+            *(_mapper(http_status(refusal.status), refusal) for refusal in REFUSALS),
+        ]
     }
 
 
@@ -104,15 +100,9 @@ def _mapper(filter_: Json, refusal: Refusal) -> Json:
         "status_code": refusal.status,
         "body_format_override": {"json_format": refusal.body()},
     }
+    if refusal.retry_after_s:
+        mapper["headers_to_add"] = [set_header("retry-after", str(refusal.retry_after_s))]
     return mapper
-
-
-def _status(status: int) -> Json:
-    return {
-        "status_code_filter": {
-            "comparison": {"op": "EQ", "value": {"default_value": status, "runtime_key": "unset"}}
-        }
-    }
 
 
 def _details(test: str) -> Json:

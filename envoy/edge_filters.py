@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from envoy.api import Api
-from envoy.edge_routes import AUTH_LIMIT, BODY_LIMIT, JWT, REFUSED_CLUSTER, TRANSCODER
-from envoy.extension import Json, extension, seconds
+from envoy.edge_routes import AUTH_LIMIT, BODY_LIMIT, JWT, PRIVATE, TRANSCODER
+from envoy.extension import Json, extension, seconds, set_header
 from envoy.spec import MeshSpec
 
 MAX_BODY_BYTES = 64 * 1024
@@ -20,6 +20,7 @@ MAX_KNOWN_CLIENTS = 10_000
 
 CLOCK_SKEW_S = 5
 
+_TRY_LATER = "response.code == 429 || response.code == 503"
 _IDENTITY = "x-starling-"
 
 
@@ -30,9 +31,7 @@ def filters(spec: MeshSpec, api: Api, descriptor: Path) -> list[Json]:
         _clean_answer(),
         _limit("ip_limit", {"remote_address": {}}, "remote_address", limits.ip_rps, 1),
         {
-            **_limit(
-                AUTH_LIMIT, {"remote_address": {}}, "remote_address", limits.auth_per_min, 60
-            ),
+            **_limit(AUTH_LIMIT, {"remote_address": {}}, "remote_address", limits.auth_per_min, 60),
             # Routes that it is for enable it.
             "disabled": True,
         },
@@ -93,6 +92,7 @@ def _clean_answer() -> Json:
                 _remove(prefix="x-envoy-"),
                 _remove(prefix=_IDENTITY),
                 _append("x-trace-id", "%TRACE_ID%"),
+                _append("retry-after", f"%CEL({_TRY_LATER} ? '1' : '')%"),
             ]
         },
     )
@@ -141,13 +141,7 @@ def _limit(name: str, action: Json, key: str, rate: int, interval_s: int) -> Jso
         ],
         max_dynamic_descriptors=MAX_KNOWN_CLIENTS,
         response_headers_to_add=[
-            {
-                "header": {
-                    "key": "retry-after",
-                    "value": str(max(1, math.ceil(interval_s / rate))),
-                },
-                "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
-            }
+            set_header("retry-after", str(max(1, math.ceil(interval_s / rate))))
         ],
     )
 
@@ -170,7 +164,7 @@ def _jwt(spec: MeshSpec) -> Json:
         "remote_jwks": {
             "http_uri": {
                 "uri": "http://edge/.well-known/jwks.json",
-                "cluster": REFUSED_CLUSTER,
+                "cluster": PRIVATE,
                 "timeout": seconds(2),
             },
             "cache_duration": seconds(60),

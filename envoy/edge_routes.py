@@ -13,7 +13,7 @@ from envoy.edge_errors import (
     Refusal,
     direct_response,
 )
-from envoy.extension import Json, seconds, typed
+from envoy.extension import Json, seconds, set_header, typed
 
 TIMEOUT_S = 10.0
 """How long a request may take, from its end to the answer's."""
@@ -25,7 +25,8 @@ JWT = "jwt"
 AUTH_LIMIT = "auth_limit"
 TRANSCODER = "transcoder"
 BODY_LIMIT = "body_limit"
-REFUSED_CLUSTER = "refused"
+PRIVATE = "private"
+"""The cluster of the edge's own listener, see `edge`."""
 
 # First the calls that there are most of: routes are tried in this order.
 _FIRST = ("/v1/timeline/home", "/v1/tweets", "/v1/users/{user_id}/tweets", "/v1/tweets/{tweet_id}")
@@ -35,7 +36,7 @@ def routes(api: Api) -> list[Json]:
     """All of the edge's routes, in the order they are tried."""
     calls = [(b, m) for m in api.methods for b in m.bindings]
     templates = dict.fromkeys((*_FIRST, *(b.template for b, _ in calls)))
-    found = [_other_protocols()]
+    found = [_other_protocols(), _encoded_query()]
     for template in templates:
         here = [(b, m) for b, m in calls if b.template == template]
         for binding, method in here:
@@ -60,12 +61,7 @@ def call_route(binding: Binding, method: Method) -> Json:
             "timeout": seconds(TIMEOUT_S),
             "retry_policy": retry_policy(method),
         },
-        "request_headers_to_add": [
-            {
-                "header": {"key": "grpc-timeout", "value": f"{SERVICE_DEADLINE_MS}m"},
-                "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
-            }
-        ],
+        "request_headers_to_add": [set_header("grpc-timeout", f"{SERVICE_DEADLINE_MS}m")],
         "decorator": {"operation": f"{binding.verb} {binding.template}", "propagate": False},
         "typed_per_filter_config": options,
     }
@@ -103,8 +99,25 @@ def _collision(binding: Binding, name: str) -> Json:
     )
 
 
+def _encoded_query() -> Json:
+    """The transcoder decodes the names in a query, routes do not: none of ours needs it."""
+    return _answer(
+        {
+            "prefix": "/",
+            "headers": [
+                {
+                    "name": ":path",
+                    "string_match": {"safe_regex": {"regex": r"[^?]*\?(?:.*&)?[^=&]*%.*"}},
+                }
+            ],
+        },
+        MALFORMED,
+        body=MALFORMED.body("the query names a parameter that this call does not have"),
+    )
+
+
 def _wrong_method(binding: Binding, verbs: list[str]) -> Json:
-    allow = {"header": {"key": "allow", "value": ", ".join(verbs)}}
+    allow = set_header("allow", ", ".join(verbs))
     return _answer(_match(binding, verb=False), WRONG_METHOD, headers=[allow])
 
 
@@ -123,7 +136,7 @@ def _other_protocols() -> Json:
                 }
             ],
         },
-        "route": {"cluster": REFUSED_CLUSTER, "timeout": seconds(TIMEOUT_S)},
+        "route": {"cluster": PRIVATE, "timeout": seconds(TIMEOUT_S)},
         "request_headers_to_remove": ["content-type", "te"],
         "decorator": {"operation": "refused", "propagate": False},
         "typed_per_filter_config": {name: _disabled() for name in (JWT, TRANSCODER)},
@@ -150,9 +163,7 @@ def _answer(
         "direct_response": direct_response(refusal, body),
         "response_headers_to_add": [*JSON_HEADERS, *(headers or [])],
         "decorator": {"operation": refusal.reason.lower() or "health", "propagate": False},
-        "typed_per_filter_config": {
-            name: _disabled() for name in (JWT, TRANSCODER, BODY_LIMIT)
-        },
+        "typed_per_filter_config": {name: _disabled() for name in (JWT, TRANSCODER, BODY_LIMIT)},
     }
 
 

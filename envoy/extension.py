@@ -31,3 +31,20 @@ def unix(path: object, mode: int | None = None) -> Json:
     if mode is not None:
         pipe["mode"] = mode
     return {"pipe": pipe}
+
+
+def set_header(name: str, value: str) -> Json:
+    """A HeaderValueOption that replaces what there is."""
+    return {
+        "header": {"key": name, "value": value},
+        "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+    }
+
+
+def http_status(status: int) -> Json:
+    """An access log filter, as local replies use it too: answers of this status."""
+    return {
+        "status_code_filter": {
+            "comparison": {"op": "EQ", "value": {"default_value": status, "runtime_key": "unset"}}
+        }
+    }

@@ -19,9 +19,15 @@ from envoy.connection_manager import (
     router,
     tracing,
 )
-from envoy.extension import Json, extension, seconds, tcp, unix
+from envoy.extension import Json, extension, http_status, seconds, set_header, tcp, unix
 from envoy.spec import MeshSpec, ServiceSpec, spiffe_id
-from envoy.upstreams import LOCAL_SERVICE, certificate, local_service_cluster, mesh_cluster
+from envoy.upstreams import (
+    LOCAL_SERVICE,
+    MESH_TLS,
+    certificate,
+    local_service_cluster,
+    mesh_cluster,
+)
 
 MAX_CALL_S = 15.0
 """The longest that a call may take, whatever its grpc-timeout says."""
@@ -188,7 +194,7 @@ def _server_tls(spec: MeshSpec, service: ServiceSpec) -> Json:
         require_client_certificate=True,
         common_tls_context={
             "alpn_protocols": ["h2"],
-            "tls_params": {"tls_minimum_protocol_version": "TLSv1_3"},
+            "tls_params": MESH_TLS,
             "tls_certificates": [certificate(service.certificate)],
             "validation_context": {
                 "trusted_ca": {"filename": str(spec.ca)},
@@ -204,7 +210,7 @@ def _local_reply(unreachable: str) -> Json:
     """What the sidecar itself answers when a call fails on its way, in the form that services use:
     a message without Envoy's words, an ErrorInfo and a RetryInfo.
     """
-    details = [_header("grpc-status-details-bin", _unavailable(unreachable))]
+    details = [set_header("grpc-status-details-bin", _unavailable(unreachable))]
     never_connected = {
         "response_flag_filter": {"flags": ["UF", "UH", "UO"]},
     }
@@ -212,30 +218,15 @@ def _local_reply(unreachable: str) -> Json:
         "mappers": [
             {
                 "filter": never_connected,
-                "headers_to_add": [*details, _header(NOT_SENT_HEADER, "1")],
+                "headers_to_add": [*details, set_header(NOT_SENT_HEADER, "1")],
                 "body": {"inline_string": unreachable},
             },
             {
-                "filter": _status(503),
+                "filter": http_status(503),
                 "headers_to_add": details,
                 "body": {"inline_string": unreachable},
             },
         ]
-    }
-
-
-def _status(status: int) -> Json:
-    return {
-        "status_code_filter": {
-            "comparison": {"op": "EQ", "value": {"default_value": status, "runtime_key": "unset"}}
-        }
-    }
-
-
-def _header(name: str, value: str) -> Json:
-    return {
-        "header": {"key": name, "value": value},
-        "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
     }
 
 

@@ -12,6 +12,12 @@ HEALTH_INTERVAL_S = 1.0
 ZIPKIN = "zipkin"
 LOCAL_SERVICE = "local_service"
 
+MESH_TLS = {
+    "tls_minimum_protocol_version": "TLSv1_3",
+    # A client's default maximum is 1.2.
+    "tls_maximum_protocol_version": "TLSv1_3",
+}
+
 _HTTP2 = {
     "max_concurrent_streams": 1000,
     # By default a stream may buffer 16 MiB.
@@ -144,7 +150,7 @@ def _client_tls(spec: MeshSpec, name: str, caller: Certificate) -> Json:
         sni=name,
         common_tls_context={
             "alpn_protocols": ["h2"],
-            "tls_params": {"tls_minimum_protocol_version": "TLSv1_3"},
+            "tls_params": MESH_TLS,
             "tls_certificates": [certificate(caller)],
             "validation_context": {
                 "trusted_ca": {"filename": str(spec.ca)},

@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import json
 import os
 import ssl
 import tempfile
@@ -17,13 +16,15 @@ from typing import Any
 import grpc
 import httpx
 import jwt
-import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from google.protobuf import descriptor_pb2, message_factory
+from google.protobuf import message_factory
 from google.protobuf.message import Message
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from starling.gateway.v1 import account_service_pb2
+from starling.graph.v1 import graph_lookup_service_pb2, graph_service_pb2
+from starling.timeline.v1 import timeline_service_pb2
+from starling.tweet.v1 import tweet_lookup_service_pb2, tweet_service_pb2
 
-from envoy import policy
 from envoy.api import Api, read_api
 from envoy.binary import envoy_path
 from envoy.rendering import render
@@ -40,10 +41,6 @@ from envoy.spec import (
 from stack import certificates
 from stack.ports import free_ports
 from stack.run_dir import RunDir
-from starling.gateway.v1 import account_service_pb2
-from starling.graph.v1 import graph_lookup_service_pb2, graph_service_pb2
-from starling.timeline.v1 import timeline_service_pb2
-from starling.tweet.v1 import tweet_lookup_service_pb2, tweet_service_pb2
 from tests.conftest import until
 
 ISSUER = "https://starling.test"
@@ -251,9 +248,7 @@ class Mesh:
 
 def certificate(directory: Path, name: str) -> Certificate:
     """The files that `stack.certificates` writes for `name`."""
-    return Certificate(
-        directory / "certs" / f"{name}.pem", directory / "certs" / f"{name}.key"
-    )
+    return Certificate(directory / "certs" / f"{name}.pem", directory / "certs" / f"{name}.key")
 
 
 def mesh_spec(
@@ -330,9 +325,7 @@ async def running(spec: MeshSpec, directory: Path, services: bool = True) -> Asy
             await until(envoy.ready, what=f"{envoy.name}: {envoy.log.read_text()[-2000:]}")
         trusting = ssl.create_default_context(cafile=str(spec.ca))
         client = await stack.enter_async_context(httpx.AsyncClient(verify=trusting, http2=True))
-        mesh = Mesh(
-            spec, recorder, started, envoys, client, key, directory, read_api(DESCRIPTOR)
-        )
+        mesh = Mesh(spec, recorder, started, envoys, client, key, directory, read_api(DESCRIPTOR))
         if services:
             await until(lambda: _answers(mesh), what="a first answer through the mesh")
             recorder.reset()
@@ -342,7 +335,8 @@ async def running(spec: MeshSpec, directory: Path, services: bool = True) -> Asy
 async def _answers(mesh: Mesh) -> bool:
     """Whether every service can be reached, and tokens are verified."""
     paths = ("/v1/timeline/home", "/v1/users/1", "/v1/tweets/1", "/.well-known/jwks.json")
-    return all([(await mesh.request("GET", path)).status_code == 200 for path in paths])
+    answers = [await mesh.request("GET", path) for path in paths]
+    return all(answer.status_code == 200 for answer in answers)
 
 
 def jwks(key: ec.EllipticCurvePrivateKey) -> Answer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,8 +107,10 @@ class Protos:
 
 def compile_protos(root: Path) -> Protos:
     """The protos under `root`/protos. Raises CalledProcessError when buf refuses them."""
-    built = subprocess.run(
-        ["buf", "build", "protos", "--as-file-descriptor-set", "-o", "-"],  # noqa: S607
+    # The environment's own buf, whether or not its scripts are on the path.
+    buf = Path(sysconfig.get_path("scripts")) / "buf"
+    built = subprocess.run(  # noqa: S603
+        [str(buf), "build", "protos", "--as-file-descriptor-set", "-o", "-"],
         cwd=root,
         check=True,
         stdout=subprocess.PIPE,

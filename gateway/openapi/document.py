@@ -7,7 +7,6 @@ from typing import Any
 
 from gateway.openapi import failures, notes, status
 from gateway.openapi.descriptors import Binding, Field, Method, Protos, Service, unwrap
-from gateway.openapi.failures import Failure
 from gateway.openapi.schemas import Schemas
 
 Json = dict[str, Any]
@@ -97,8 +96,9 @@ class _Document:
         if binding.body:
             operation["requestBody"] = self._body(method, bound)
         given = failures.declared(method.comment, service)
+        given += failures.declared(notes.FAILURES.get(method.name, ""), service)
         if any(field.name == "cursor" for field in request.fields):
-            given = _with_cursor(given)
+            given.append(failures.of_cursor())
         operation["responses"] = {
             "200": self._success(method),
             **failures.responses(
@@ -153,9 +153,3 @@ class _Document:
         call = self._calls.get(name[0])
         # "Retweet" and "Login" are words too; only names of two words or more are surely RPCs.
         return f"`{call}`" if call and re.search("[a-z][A-Z]", name[0]) else name[0]
-
-
-def _with_cursor(given: list[Failure]) -> list[Failure]:
-    case = "when `cursor` is not one that this list gave this reader"
-    rest = [failure for failure in given if failure.reason != "INVALID_CURSOR"]
-    return [*rest, Failure("INVALID_ARGUMENT", "INVALID_CURSOR", case)]

@@ -16,6 +16,7 @@ from gateway.openapi import notes
 from gateway.openapi.descriptors import Service
 from gateway.openapi.status import (
     CODES,
+    MESH_DOMAIN,
     SHARED,
     Json,
     SharedFailure,
@@ -27,14 +28,17 @@ from gateway.openapi.status import (
 
 _ERRORS = re.compile(r"\s*Errors: (.*?)\.(?=\s|$)", re.DOTALL)
 _ERROR = re.compile(r"^([A-Z_]+) ([A-Z_]+)\b[,]?\s*(.*)$", re.DOTALL)
+_CURSOR = "INVALID_ARGUMENT INVALID_CURSOR"
 _AS = re.compile(r"^as (\w+)$")
 
 
 class Failure(NamedTuple):
-    """One way to be refused: gRPC code, reason, and in which case ("" where the reason says it)."""
+    """One way to be refused: gRPC code, reason with its domain, and in which case ("" where the reason says
+    it)."""
 
     code: str
     reason: str
+    domain: str
     case: str
 
 
@@ -48,11 +52,21 @@ def declared(comment: str, service: Service) -> list[Failure]:
         return declared(next(m for m in service.methods if m.name == other[1]).comment, service)
     failures = []
     for part in clause[1].split(";"):
+        if part.strip() == _CURSOR:
+            # A violation of the field, rather than a reason of the call.
+            continue
         found = _ERROR.match(part.strip())
         if found is None or found[1] not in CODES:
             raise ValueError(f"not of the form CODE REASON: {part.strip()!r}")
-        failures.append(Failure(found[1], found[2], found[3]))
+        domain = notes.REASONS[found[2]].domain or service.domain
+        failures.append(Failure(found[1], found[2], domain, found[3]))
     return failures
+
+
+def of_cursor() -> Failure:
+    """What every paged list may answer."""
+    case = "when `cursor` is not one that this list gave this reader"
+    return Failure("INVALID_ARGUMENT", "INVALID_CURSOR", MESH_DOMAIN, case)
 
 
 def without_errors(comment: str) -> str:
@@ -110,8 +124,7 @@ def _response(
 
 def _example(failure: Failure) -> Json:
     if failure.reason == "INVALID_CURSOR":
-        # A violation of the field rather than a reason of the call.
         return invalid_field("cursor")
     note = notes.REASONS[failure.reason]
-    info = error_info(failure.reason, note.domain, note.metadata)
+    info = error_info(failure.reason, failure.domain, note.metadata)
     return status_json(failure.code, note.message, info)

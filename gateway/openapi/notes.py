@@ -194,46 +194,45 @@ HEADERS: Final = {"PostTweet": (IDEMPOTENCY_KEY,)}
 
 
 class ReasonNote(NamedTuple):
-    """How a refusal looks: the domain of its reason, an example of its message, and its metadata."""
+    """How a refusal looks: an example of its message, its metadata, and its reason's domain where that is not
+    the called service's own."""
 
-    domain: str
     message: str
     metadata: dict[str, str]
+    domain: str = ""
 
 
 REASONS: Final = {
     "USERNAME_TAKEN": ReasonNote(
-        "graph.starling", "the username ada is taken", {"username": "ada"}
+        "the username ada is taken", {"username": "ada"}, "graph.starling"
     ),
-    "BAD_CREDENTIALS": ReasonNote("gateway.starling", "the username or password is wrong", {}),
-    "REFRESH_TOKEN_INVALID": ReasonNote(
-        "gateway.starling", "the refresh token is unknown, expired or used", {}
-    ),
+    "BAD_CREDENTIALS": ReasonNote("the username or password is wrong", {}),
+    "REFRESH_TOKEN_INVALID": ReasonNote("the refresh token is unknown, expired or used", {}),
     "USER_NOT_FOUND": ReasonNote(
-        "graph.starling",
-        "user 1500791596646412295 does not exist",
-        {"user_id": "1500791596646412295"},
+        "user 1500791596646412295 does not exist", {"user_id": "1500791596646412295"}
     ),
-    "CANNOT_FOLLOW_SELF": ReasonNote("graph.starling", "Nobody can follow themselves.", {}),
+    "CANNOT_FOLLOW_SELF": ReasonNote("Nobody can follow themselves.", {}),
     "TWEET_NOT_FOUND": ReasonNote(
-        "tweet.starling",
-        "tweet 1510976206667788288 does not exist",
-        {"tweet_id": "1510976206667788288"},
+        "tweet 1510976206667788288 does not exist", {"tweet_id": "1510976206667788288"}
     ),
     "NOT_THE_AUTHOR": ReasonNote(
-        "tweet.starling",
-        "tweet 1510976206667788288 is somebody else's",
-        {"tweet_id": "1510976206667788288"},
+        "tweet 1510976206667788288 is somebody else's", {"tweet_id": "1510976206667788288"}
     ),
-    "SPAM_DETECTED": ReasonNote(
-        "tweet.starling", "the tweet looks like spam", {"rule": "TOO_MANY_LINKS"}
-    ),
+    "SPAM_DETECTED": ReasonNote("the tweet looks like spam", {"rule": "TOO_MANY_LINKS"}),
     "IDEMPOTENCY_KEY_REUSED": ReasonNote(
-        "tweet.starling", "the idempotency key was used with another request", {}
+        "the idempotency key belongs to another request of the last 24 hours", {}
+    ),
+    "IDEMPOTENCY_KEY_INVALID": ReasonNote(
+        "an idempotency key is one header of 1 to 255 printable ASCII characters", {}
     ),
     "IDENTITY_MISMATCH": ReasonNote(
-        "mesh.starling", "user_id must be the caller's own id", {"field": "user_id"}
+        "user_id must be the caller's own id", {"field": "user_id"}, "mesh.starling"
     ),
+}
+
+# Failures beside those that a method's comment names, in the same form.
+FAILURES: Final = {
+    "PostTweet": "Errors: INVALID_ARGUMENT IDEMPOTENCY_KEY_INVALID for a key of another form.",
 }
 
 # What the edge refuses before any service sees it: gRPC code and message.

@@ -1,0 +1,85 @@
+"""Refresh tokens: opaque, good for one use, and revoked together when one is used twice.
+
+A token is 48 random bytes as base64url (64 characters, no padding, no spare bits: one spelling): the first
+16 name its family, the rest is its secret, of which only the SHA-256 is kept.
+
+Using a token rotates its family to a new one. A token of the family that is not the good one was used
+before, by its owner or by a thief: nobody can tell, so the whole family is revoked (RFC 9700, section 4.14.2).
+That includes a second try after a lost answer.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import secrets
+
+from gateway.account_store import AccountStore, Family
+from gateway.reasons import REFRESH_TOKEN_INVALID
+
+_FAMILY_BYTES, _SECRET_BYTES = 16, 32
+_TOKEN_CHARS = 64
+
+
+class RefreshTokens:
+    """Starts, rotates and revokes families."""
+
+    def __init__(self, store: AccountStore) -> None:
+        self._store = store
+
+    async def start(self, user_id: int, username: str) -> str:
+        """The first token of a new sign-in."""
+        family_id, secret = secrets.token_bytes(_FAMILY_BYTES), secrets.token_bytes(_SECRET_BYTES)
+        await self._store.start_family(family_id, user_id, username, _hash(secret))
+        return _spell(family_id, secret)
+
+    async def check(self, token: str) -> Family:
+        """The family of a token that is good now.
+
+        Raises Unauthenticated (REFRESH_TOKEN_INVALID) otherwise, having revoked the family if there is one.
+        """
+        parts = _parse(token)
+        family = await self._store.family(parts[0]) if parts else None
+        if parts is None or family is None or family.revoked:
+            raise REFRESH_TOKEN_INVALID.error()
+        if not hmac.compare_digest(_hash(parts[1]), family.token_hash):
+            await self._store.revoke(family.family_id)
+            raise REFRESH_TOKEN_INVALID.error()
+        return family
+
+    async def rotate(self, family: Family) -> str:
+        """The next token in place of the one just checked. Raises like `check`, if another was first."""
+        secret = secrets.token_bytes(_SECRET_BYTES)
+        if not await self._store.rotate(family, _hash(secret)):
+            await self._store.revoke(family.family_id)
+            raise REFRESH_TOKEN_INVALID.error()
+        return _spell(family.family_id, secret)
+
+    async def revoke(self, token: str, user_id: int) -> None:
+        """Revoke the token's family if it is this user's; otherwise nothing."""
+        parts = _parse(token)
+        family = await self._store.family(parts[0]) if parts else None
+        if family is not None and family.user_id == user_id and not family.revoked:
+            await self._store.revoke(family.family_id)
+
+
+def _hash(secret: bytes) -> bytes:
+    return hashlib.sha256(secret).digest()
+
+
+def _spell(family_id: bytes, secret: bytes) -> str:
+    return base64.urlsafe_b64encode(family_id + secret).decode("ascii")
+
+
+def _parse(token: str) -> tuple[bytes, bytes] | None:
+    """(family id, secret), or None for anything that `_spell` does not give."""
+    if len(token) != _TOKEN_CHARS or not token.isascii():
+        return None
+    try:
+        raw = base64.b64decode(token, altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    family_id, secret = raw[:_FAMILY_BYTES], raw[_FAMILY_BYTES:]
+    return (family_id, secret) if _spell(family_id, secret) == token else None

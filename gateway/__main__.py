@@ -1,4 +1,4 @@
-"""The gateway: accounts, tokens, public keys. `python -m gateway`, configured by the environment."""
+"""The gateway: accounts, tokens, public keys, API docs. `python -m gateway`, configured by the environment."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from gateway.access_tokens import AccessTokens, load_signing_keys
 from gateway.account_store import AccountStore
 from gateway.config import GatewayConfig
 from gateway.discovery import Discovery
+from gateway.documentation import Documentation
 from gateway.passwords import Passwords
 from gateway.refresh_tokens import RefreshTokens
 from gateway.service import AccountService
@@ -38,10 +39,11 @@ async def main() -> None:
             ttl_s=config.access_token_ttl_s,
         )
         accounts = AccountService(store, users, passwords, access_tokens, RefreshTokens(store), ids)
+        discovery = Discovery(access_tokens, Documentation(config.tweet_max_chars))
         await process.serve(
             [
                 (add_AccountServiceServicer_to_server, accounts),
-                (add_DiscoveryServiceServicer_to_server, Discovery(access_tokens)),
+                (add_DiscoveryServiceServicer_to_server, discovery),
             ],
             background=[lease.background()],
             ready=[lease.wait_held],

@@ -28,3 +28,7 @@ class GatewayConfig(MeshConfig):
     password_queue: int = Field(
         64, ge=0, description="Passwords that may wait for a thread; more are refused"
     )
+
+    tweet_max_chars: int = Field(
+        140, ge=1, le=280, description="As tweet_svc has it, for the API's documentation"
+    )

@@ -4,8 +4,8 @@ A token is 48 random bytes as base64url (64 characters, no padding, no spare bit
 16 name its family, the rest is its secret, of which only the SHA-256 is kept.
 
 Using a token rotates its family to a new one. A token of the family that is not the good one was used
-before, by its owner or by a thief: nobody can tell, so the whole family is revoked (RFC 9700, section 4.14.2).
-That includes a second try after a lost answer.
+before, by its owner or by a thief: nobody can tell, so the whole family is revoked (RFC 9700, section
+4.14.2). That includes a second try after a lost answer.
 """
 
 from __future__ import annotations

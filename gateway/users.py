@@ -10,8 +10,9 @@ from starling.graph.v1.graph_lookup_service_pb2 import (
     CreateUserRequest,
     CreateUserResponse,
     ResolveUsernameRequest,
+    ResolveUsernameResponse,
 )
-from starling.graph.v1.graph_lookup_service_pb2_grpc import GraphLookupServiceAsyncStub
+from starling.graph.v1.graph_lookup_service_pb2_grpc import GraphLookupServiceStub
 from starling.graph.v1.user_pb2 import User
 
 from gateway.reasons import username_taken
@@ -34,13 +35,15 @@ class Profile:
 class Users:
     """Calls graph_svc."""
 
-    def __init__(self, graph: GraphLookupServiceAsyncStub) -> None:
+    def __init__(self, graph: GraphLookupServiceStub) -> None:
         self._graph = graph
 
     async def id_of(self, username: str) -> int | None:
         """The id of the user with this username, or None."""
         try:
-            found = await self._graph.ResolveUsername(ResolveUsernameRequest(username=username))
+            found: ResolveUsernameResponse = await self._graph.ResolveUsername(
+                ResolveUsernameRequest(username=username)
+            )
         except NotFound:
             return None
         return found.user_id

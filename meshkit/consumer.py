@@ -21,12 +21,15 @@ from nats.js import api
 from opentelemetry.trace import SpanKind
 from prometheus_client import Counter, Histogram
 
-from meshkit import deadline, telemetry
+from meshkit import deadline, faults, telemetry
 from meshkit.background import Background, check_cancelled
-from meshkit.errors import StarlingError
+from meshkit.errors import DeadlineExceeded, ResourceExhausted, StarlingError, Unavailable
 from meshkit.events import DEAD_LETTERS, MSG_ID, ConsumerSpec, EventBus
 from meshkit.log import get_logger
 from meshkit.pull import ConsumerGone, Puller
+
+_DEADLY = 100
+"""Deliveries past this many times `max_deliver` are not tried again, whatever made them fail."""
 
 _log = get_logger(__name__)
 _HANDLED = Counter("starling_events_handled", "Events by outcome", ["consumer", "outcome"])
@@ -139,8 +142,8 @@ class Consumer:
     async def _handle(self, message: Msg) -> None:
         spec = self._spec
         meta = meta_of(message, self._bus.prefix)
-        if meta.delivered > spec.max_deliver:
-            # Seen more often than it failed here: it may be what kills the process.
+        if meta.delivered > _DEADLY * spec.max_deliver:
+            # Seen far more often than it failed here: it may be what kills the process.
             await self._bury(message, meta, f"delivered {meta.delivered} times")
             return
         route = self._route(meta.subject)
@@ -178,7 +181,11 @@ class Consumer:
 
     async def _failed(self, message: Msg, meta: EventMeta, error: Exception) -> None:
         spec = self._spec
-        if meta.delivered >= spec.max_deliver:
+        # A store that is away makes no message undeliverable: it comes again for as long as that takes.
+        passing = isinstance(
+            faults.translate(error), Unavailable | DeadlineExceeded | ResourceExhausted
+        )
+        if meta.delivered >= spec.max_deliver and not passing:
             await self._bury(message, meta, f"{type(error).__name__}: {error}")
             return
         _HANDLED.labels(spec.name, "failed").inc()

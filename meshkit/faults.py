@@ -72,6 +72,9 @@ def translate(error: BaseException) -> StarlingError | None:
         return _late() or errors.CACHE_UNAVAILABLE.error()
     if isinstance(error, grpc.aio.AioRpcError):
         return from_rpc(error)
+    if isinstance(error, NotImplementedError):
+        # What the generated base class of a servicer raises.
+        return errors.Unimplemented("this method is not implemented")
     # asyncio.TimeoutError is the builtin TimeoutError since 3.11.
     if isinstance(error, TimeoutError):
         return DeadlineExceeded("the work took longer than the call may")

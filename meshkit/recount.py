@@ -70,13 +70,12 @@ class Recounter(Generic[K]):
                 if state.waiters:
                     async with self._slots:
                         await self._once(key, state)
-                    if state.waiters:
-                        state.interval_s = min(state.interval_s * 1.5, self._max_s)
                 pause_s = state.started_at + state.interval_s - loop.time()
                 if pause_s > 0:
                     await asyncio.sleep(pause_s)
                 if not state.waiters:
                     return
+                state.interval_s = min(state.interval_s * 1.5, self._max_s)
         finally:
             del self._keys[key]
             for future in state.waiters:

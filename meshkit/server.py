@@ -74,7 +74,13 @@ class MeshServer:
 
     async def start(self) -> None:
         """Listen, not ready yet. Raises OSError when the address is taken."""
-        listen = self._config.listen
+        try:
+            await self._listen(self._config.listen)
+        except BaseException:
+            await self._server.stop(None)
+            raise
+
+    async def _listen(self, listen: str) -> None:
         if listen.startswith("unix:"):
             _clear_socket(Path(listen.removeprefix("unix:")))
         for name in self._names:

@@ -21,31 +21,19 @@ from .lookups import Lookups
 from .timeline_cache import TimelineCache
 from .tweet_cache import TweetCache
 
-# An event that fails is tried again for as long as its stream keeps it: what was accepted is fanned out
-# however long Redis is away. Only what cannot be decoded goes to the dead letters.
-FOR_EVER = 1_000_000
-
 ACTIVITY = ConsumerSpec(
     "fanout-activity",
     streams.TWEETS.name,
     (streams.TWEET_POSTED, streams.RETWEET_CHANGED, streams.TWEET_DELETED),
-    max_deliver=FOR_EVER,
 )
-LIKES = ConsumerSpec(
-    "fanout-likes", streams.TWEETS.name, (streams.LIKE_CHANGED,), max_deliver=FOR_EVER
-)
-COUNTS = ConsumerSpec(
-    "fanout-counts", streams.COUNTS.name, (streams.TWEET_COUNTS_CHANGED,), max_deliver=FOR_EVER
-)
-FOLLOWS = ConsumerSpec(
-    "fanout-follows", streams.GRAPH.name, (streams.FOLLOW_CHANGED,), max_deliver=FOR_EVER
-)
+LIKES = ConsumerSpec("fanout-likes", streams.TWEETS.name, (streams.LIKE_CHANGED,))
+COUNTS = ConsumerSpec("fanout-counts", streams.COUNTS.name, (streams.TWEET_COUNTS_CHANGED,))
+FOLLOWS = ConsumerSpec("fanout-follows", streams.GRAPH.name, (streams.FOLLOW_CHANGED,))
 CHUNKS = ConsumerSpec(
     "fanout-chunks",
     streams.FANOUT.name,
     (streams.FANOUT_CHUNK,),
     max_in_flight=8,
-    max_deliver=FOR_EVER,
 )
 
 

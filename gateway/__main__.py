@@ -1,4 +1,4 @@
-"""The gateway: accounts, tokens, public keys, API docs. `python -m gateway`, configured by the environment."""
+"""The gateway: accounts, tokens, keys, API docs. `python -m gateway`, configured by the environment."""
 
 from __future__ import annotations
 

@@ -4,18 +4,20 @@ import gzip
 import json
 import re
 from collections.abc import AsyncIterator
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import grpc
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 from google.api import httpbody_pb2
 from starling.gateway.v1 import account_service_pb2 as pb
 from starling.gateway.v1 import account_service_pb2_grpc as stubs
 
+from gateway.access_tokens import AccessTokens
+from gateway.discovery import Discovery
 from gateway.documentation import PAGE_NOT_FOUND, Documentation, open_api
 from gateway.openapi.generate import OUTPUT
 from meshkit.config import MeshConfig
-from meshkit.errors import Unimplemented
 from meshkit.server import MeshServer
 
 Body: TypeAlias = httpbody_pb2.HttpBody
@@ -23,28 +25,12 @@ Stub: TypeAlias = stubs.DiscoveryServiceStub
 MESSAGE_LIMIT_BYTES = 4 << 20
 
 
-class Discovery(stubs.DiscoveryServiceServicer):
-    """The two calls as the gateway's servicer delegates them; keys are no part of this."""
-
-    def __init__(self, documentation: Documentation) -> None:
-        self._documentation = documentation
-
-    async def GetJwks(self, request: pb.GetJwksRequest, context: Any) -> pb.GetJwksResponse:
-        raise Unimplemented("no keys here")
-
-    async def GetOpenApi(self, request: pb.GetOpenApiRequest, context: Any) -> Body:
-        return await self._documentation.open_api(context)
-
-    async def GetDocs(self, request: pb.GetDocsRequest, context: Any) -> Body:
-        return await self._documentation.page(request.file, context)
-
-
 @pytest.fixture(scope="module")
 async def stub() -> AsyncIterator[Stub]:
+    keys = AccessTokens([ec.generate_private_key(ec.SECP256R1())], issuer="", audience="", ttl_s=1)
+    discovery = Discovery(keys, Documentation())
     config = MeshConfig(service_instance="gateway", listen="127.0.0.1:0")
-    server = MeshServer(
-        config, [(stubs.add_DiscoveryServiceServicer_to_server, Discovery(Documentation()))]
-    )
+    server = MeshServer(config, [(stubs.add_DiscoveryServiceServicer_to_server, discovery)])
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
         yield stubs.DiscoveryServiceStub(channel)

@@ -16,7 +16,15 @@ from stack.lifecycle import Watch
 from stack.run_dir import RunDir
 from stack.state import SupervisorStatus
 
-NAMES = {"api": "API", "docs": "API docs", "cql": "Cassandra", "redis": "Valkey", "nats": "NATS"}
+NAMES = {
+    "api": "API",
+    "docs": "API docs",
+    "traces": "Traces",
+    "metrics": "Metrics",
+    "cql": "Cassandra",
+    "redis": "Valkey",
+    "nats": "NATS",
+}
 BUSY = "Another `starling up` or `down` is at work in this run directory; wait until it ends."
 
 
@@ -75,7 +83,7 @@ def processes(console: Console, run: RunDir) -> None:
         console.print(f"Nothing runs in {run.root}{left}.", highlight=False)
         return
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for header in ("process", "state", "pid", "up", "MB", "restarts", "address", "last reason"):
+    for header in ("process", "state", "pid", "up", "MB", "restarts", "last restart because"):
         table.add_column(header, justify="right" if header in ("pid", "up", "MB") else "left")
     for process in status.processes:
         if process.once:
@@ -87,7 +95,6 @@ def processes(console: Console, run: RunDir) -> None:
             str(process.pid or ""),
             *_usage(process.pid),
             str(process.restarts or ""),
-            next(iter(process.addresses.values()), ""),
             escape(process.reason),
         )
     console.print(table)
@@ -98,10 +105,9 @@ def addresses(console: Console, run: RunDir) -> None:
     status = state.read(run)
     if not status:
         return
-    table = Table(box=None, show_header=False, pad_edge=False)
+    console.print()
     for name, address in status.addresses.items():
-        table.add_row(f"[bold]{NAMES.get(name, name)}[/]", address)
-    console.print(table)
+        console.print(f"  [bold]{NAMES.get(name, name):10}[/] {address}", soft_wrap=True)
 
 
 def _usage(pid: int | None) -> tuple[str, str]:

@@ -19,6 +19,8 @@ TIMEOUT_S = 10.0
 FRESH_WITHIN_S = 5.0
 """How long a tweet and a like may take to stand in a follower's home timeline before this fails."""
 
+LONGEST_LINE = 72
+
 Answer = dict[str, Any]
 
 
@@ -118,7 +120,12 @@ class _Caller:
             soft_wrap=True,
         )
         self._console.print(f"  [{colour}]{status}[/] [dim]{took_ms:.0f} ms[/]", highlight=False)
-        self._console.print(Padding(JSON(json.dumps(_shortened(answer))), (0, 0, 0, 2)))
+        self._console.print(Padding(_json(_shortened(answer)), (0, 0, 0, 2), expand=False))
+
+
+def _json(answer: Answer) -> JSON:
+    short = json.dumps(answer)
+    return JSON(short, indent=2 if len(short) > LONGEST_LINE else None)
 
 
 def _brief(body: Answer) -> str:

@@ -24,9 +24,6 @@ maxmemory-policy allkeys-lru
 set-max-intset-entries 8192
 # Its title would overwrite the environment by which a lost process is known as this mesh's own.
 set-proc-title no
-# At rest 1 tick a second instead of 10.
-hz 1
-dynamic-hz yes
 """
 
 

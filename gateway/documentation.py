@@ -1,26 +1,20 @@
 """The API's own documentation: its OpenAPI document, and the files of the explorer under /docs/.
 
-All are read once and kept in memory, plain and compressed, as answers that are serialized already.
+All are read once and kept in memory as answers that are serialized already.
 """
 
 from __future__ import annotations
 
-import gzip
 import json
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 from google.api import httpbody_pb2
 from swagger_ui_bundle import swagger_ui_path
 
-from meshkit.errors import NotFound, Reason
+from gateway.reasons import PAGE_NOT_FOUND
 from meshkit.server import serialized
-
-PAGE_NOT_FOUND = Reason(
-    "PAGE_NOT_FOUND", "gateway.starling", NotFound, "The explorer has no file of this name."
-)
 
 DEFAULT_TWEET_MAX_CHARS = 140
 
@@ -31,49 +25,44 @@ _JSON = "application/json"
 _HTML = "text/html; charset=utf-8"
 _CSS = "text/css; charset=utf-8"
 _SCRIPT = "text/javascript; charset=utf-8"
-# Name under /docs/ → where it is, its media type.
-_FILES = {
-    "": (_OWN / "index.html", _HTML),
-    "explorer.js": (_OWN / "explorer.js", _SCRIPT),
-    "explorer.css": (_OWN / "explorer.css", _CSS),
-    "starling.svg": (_OWN / "starling.svg", "image/svg+xml"),
-    "swagger-ui-bundle.js": (_SWAGGER_UI / "swagger-ui-bundle.js", _SCRIPT),
-    "swagger-ui.css": (_SWAGGER_UI / "swagger-ui.css", _CSS),
-}
-# New after every release of the gateway: a browser asks again, and gets a few hundred kilobytes at most.
-_HEADERS = (
-    ("cache-control", "no-cache"),
-    ("x-content-type-options", "nosniff"),
-    ("vary", "accept-encoding"),
-)
+# Ours may be new with every release; Swagger UI's are large and change with its version alone.
+_ASK_AGAIN = "no-cache"
+_KEEP = "public, max-age=86400"
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Asset:
-    """One file as it is answered: serialized HttpBody messages of its plain and its gzipped bytes."""
+class _File(NamedTuple):
+    """Where a file is, its media type, and how long browsers may keep it."""
 
-    plain: bytes
-    gzipped: bytes
+    path: Path
+    media_type: str
+    caching: str
 
-    @classmethod
-    def of(cls, media_type: str, data: bytes) -> Asset:
-        """From the file's own bytes."""
-        # mtime=0: the same bytes from every instance.
-        squeezed = gzip.compress(data, mtime=0)
-        return cls(
-            httpbody_pb2.HttpBody(content_type=media_type, data=data).SerializeToString(),
-            httpbody_pb2.HttpBody(content_type=media_type, data=squeezed).SerializeToString(),
-        )
+
+# By name under /docs/.
+_FILES = {
+    "": _File(_OWN / "index.html", _HTML, _ASK_AGAIN),
+    "explorer.js": _File(_OWN / "explorer.js", _SCRIPT, _ASK_AGAIN),
+    "explorer.css": _File(_OWN / "explorer.css", _CSS, _ASK_AGAIN),
+    "starling.svg": _File(_OWN / "starling.svg", "image/svg+xml", _ASK_AGAIN),
+    "swagger-ui-bundle.js": _File(_SWAGGER_UI / "swagger-ui-bundle.js", _SCRIPT, _KEEP),
+    "swagger-ui.css": _File(_SWAGGER_UI / "swagger-ui.css", _CSS, _KEEP),
+}
+
+
+class _Asset:
+    """One file as it is answered."""
+
+    def __init__(self, media_type: str, data: bytes, caching: str) -> None:
+        self._headers = (("cache-control", caching), ("x-content-type-options", "nosniff"))
+        body = httpbody_pb2.HttpBody(content_type=media_type, data=data)
+        self._body = serialized(httpbody_pb2.HttpBody, body.SerializeToString())
 
     async def send(self, context: Context) -> httpbody_pb2.HttpBody:
-        """The answer to `context`'s call, gzipped when the client takes that."""
-        if _takes_gzip(context):
-            await context.send_initial_metadata((*_HEADERS, ("content-encoding", "gzip")))
-            return serialized(httpbody_pb2.HttpBody, self.gzipped)
-        await context.send_initial_metadata(_HEADERS)
-        return serialized(httpbody_pb2.HttpBody, self.plain)
+        """The answer to `context`'s call."""
+        await context.send_initial_metadata(self._headers)
+        return self._body
 
 
 class Documentation:
@@ -81,10 +70,10 @@ class Documentation:
 
     def __init__(self, tweet_max_chars: int = DEFAULT_TWEET_MAX_CHARS) -> None:
         """Read the files. `tweet_max_chars` is the limit the document names for a tweet's content."""
-        self._open_api = Asset.of(_JSON, open_api(tweet_max_chars))
+        self._open_api = _Asset(_JSON, open_api(tweet_max_chars), _ASK_AGAIN)
         self._files = {
-            name: Asset.of(media_type, path.read_bytes())
-            for name, (path, media_type) in _FILES.items()
+            name: _Asset(file.media_type, file.path.read_bytes(), file.caching)
+            for name, file in _FILES.items()
         }
 
     async def open_api(self, context: Context) -> httpbody_pb2.HttpBody:
@@ -111,15 +100,3 @@ def open_api(tweet_max_chars: int = DEFAULT_TWEET_MAX_CHARS) -> bytes:
         f"{DEFAULT_TWEET_MAX_CHARS} Unicode", f"{tweet_max_chars} Unicode"
     )
     return json.dumps(document, indent=2, ensure_ascii=False).encode()
-
-
-def _takes_gzip(context: Context) -> bool:
-    for key, value in context.invocation_metadata() or ():
-        if key == "accept-encoding" and isinstance(value, str):
-            return any(_accepts(part) for part in value.split(","))
-    return False
-
-
-def _accepts(coding: str) -> bool:
-    name, _, quality = coding.strip().partition(";")
-    return name.strip().lower() == "gzip" and quality.replace(" ", "") not in ("q=0", "q=0.0")

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from meshkit.errors import AlreadyExists, Reason, ResourceExhausted, StarlingError, Unauthenticated
+from meshkit.errors import (
+    AlreadyExists,
+    NotFound,
+    Reason,
+    ResourceExhausted,
+    StarlingError,
+    Unauthenticated,
+)
 
 DOMAIN = "gateway.starling"
 
@@ -20,6 +27,9 @@ REFRESH_TOKEN_INVALID = Reason(
 )
 TOO_MANY_PASSWORDS = Reason(
     "TOO_MANY_PASSWORDS", DOMAIN, ResourceExhausted, "Too many passwords wait to be checked."
+)
+PAGE_NOT_FOUND = Reason(
+    "PAGE_NOT_FOUND", DOMAIN, NotFound, "The explorer has no file of this name."
 )
 
 

@@ -203,9 +203,7 @@ class ReasonNote(NamedTuple):
 
 
 REASONS: Final = {
-    "USERNAME_TAKEN": ReasonNote(
-        "the username ada is taken", {"username": "ada"}, "graph.starling"
-    ),
+    "USERNAME_TAKEN": ReasonNote("username ada is taken", {"username": "ada"}),
     "BAD_CREDENTIALS": ReasonNote("the username or password is wrong", {}),
     "REFRESH_TOKEN_INVALID": ReasonNote("the refresh token is unknown, expired or used", {}),
     "USER_NOT_FOUND": ReasonNote(

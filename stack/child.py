@@ -80,6 +80,7 @@ class SupervisedProcess:
         """Ends it; the next `start` starts `process`."""
         self.process = process
         self._replaced = True
+        self.status.state = "starting"
         self.ready.clear()
         if self._child and self._child.returncode is None:
             self._child.terminate()

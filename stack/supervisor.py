@@ -52,6 +52,7 @@ class Supervisor:
             processes=[kept.status for kept in self._kept.values()],
         )
         self._end = asyncio.Event()
+        self._reloaded = False
         self._announcer: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
@@ -80,7 +81,11 @@ class Supervisor:
 
     async def _announce_up(self) -> None:
         for kept in self._kept.values():
-            await kept.ready.wait()
+            if kept.process.command or not self._reloaded:
+                await kept.ready.wait()
+            else:  # a step that waits for others to see each other is done again
+                with suppress(NotReadyError):
+                    await kept.start()
         self._status.phase = "up"
         self._publish()
         log.info("everything is ready")
@@ -90,6 +95,7 @@ class Supervisor:
         wanted = state.read_settings(self._run)
         settings.adopt(wanted)
         self._status.settings = wanted
+        self._reloaded = True
         for process in self._plan().processes:
             kept = self._kept[process.name]
             if process.env != kept.process.env and not process.once:

@@ -20,14 +20,19 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 import hiredis
-import structlog
+from opentelemetry.trace import SpanKind
 
-log = structlog.get_logger(__name__)
+from meshkit import telemetry
+from meshkit.log import get_logger
+
+log = get_logger(__name__)
 
 Argument = str | bytes | int | float
 
 CONNECT_TIMEOUT_S = 1.0
 PROBE_INTERVAL_S = 0.25
+
+_ATTRIBUTES = {"db.system": "redis"}
 
 
 class RedisUnavailable(Exception):
@@ -42,6 +47,7 @@ class RedisReplyError(Exception):
 class Script:
     """A Lua script, called by its digest. All its keys belong to one hash slot, or to one server."""
 
+    name: str
     source: str
     sha: str = field(init=False)
 
@@ -153,24 +159,31 @@ class Redis:
 
         Raises RedisUnavailable, or RedisReplyError when the server refuses.
         """
-        packed = _pack(command)
-        return (await self._exchange(packed, 1))[0]
+        return (await self._traced(str(command[0]).lower(), _pack(command), 1))[0]
 
     async def pipeline(self, commands: Sequence[tuple[Argument, ...]]) -> list[Any]:
         """Several commands in one round trip, not atomic; an error reply is raised after all answered."""
         if not commands:
             return []
         packed = b"".join(_pack(command) for command in commands)
-        return await self._exchange(packed, len(commands))
+        return await self._traced("pipeline", packed, len(commands))
 
     async def eval(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Any:
         """Run a script; it is loaded when the server does not know it, as after a restart."""
         try:
-            return await self.call("EVALSHA", script.sha, len(keys), *keys, *args)
+            packed = _pack(("EVALSHA", script.sha, len(keys), *keys, *args))
+            return (await self._traced(script.name, packed, 1))[0]
         except RedisReplyError as error:
             if not str(error).startswith("NOSCRIPT"):
                 raise
-        return await self.call("EVAL", script.source, len(keys), *keys, *args)
+        packed = _pack(("EVAL", script.source, len(keys), *keys, *args))
+        return (await self._traced(script.name, packed, 1))[0]
+
+    async def _traced(self, name: str, packed: bytes, replies: int) -> list[Any]:
+        if not telemetry.enabled():
+            return await self._exchange(packed, replies)
+        with telemetry.span(f"redis {name}", SpanKind.CLIENT, _ATTRIBUTES):
+            return await self._exchange(packed, replies)
 
     async def _exchange(self, packed: bytes, replies: int) -> list[Any]:
         connection = self._connection

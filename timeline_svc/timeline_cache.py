@@ -52,7 +52,7 @@ class _Scripts:
         rules = (folder / "timeline.lua").read_text().replace("%d", str(entries), 1)
 
         def load(name: str) -> Script:
-            return Script(rules + "\n" + (folder / f"{name}.lua").read_text())
+            return Script(name, rules + "\n" + (folder / f"{name}.lua").read_text())
 
         self.read = load("read")
         self.push = load("push")

@@ -20,7 +20,7 @@ from .line import Line, body_bytes, counts_bytes
 
 TTL_S = 24 * 3600
 DELETED = b""
-SET_COUNTS = Script((resources.files(__package__) / "lua" / "counts.lua").read_text())
+SET_COUNTS = Script("counts", (resources.files(__package__) / "lua" / "counts.lua").read_text())
 
 
 class TweetCache:

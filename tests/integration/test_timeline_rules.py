@@ -152,7 +152,8 @@ class Mesh:
 
 
 FLUSH = Script(
-    "for _, key in ipairs(redis.call('KEYS', ARGV[1])) do redis.call('DEL', key) end return 1"
+    "flush",
+    "for _, key in ipairs(redis.call('KEYS', ARGV[1])) do redis.call('DEL', key) end return 1",
 )
 
 

@@ -78,8 +78,8 @@ def _public(spec: MeshSpec, api: Api, descriptor: Path) -> Json:
         },
         max_request_headers_kb=16,
         # Slow clients.
-        request_headers_timeout=seconds(10),
-        request_timeout=seconds(15),
+        request_headers_timeout=seconds(5),
+        request_timeout=seconds(10),
         stream_idle_timeout=seconds(20),
         **tracing(spec.tracing, spec.tracing.sampling_percent if spec.tracing else 0.0),
         **access_log(spec.access_log, grpc=False),
@@ -94,7 +94,7 @@ def _public(spec: MeshSpec, api: Api, descriptor: Path) -> Json:
             {
                 "filters": [manager],
                 "transport_socket": _tls(spec),
-                "transport_socket_connect_timeout": seconds(10),
+                "transport_socket_connect_timeout": seconds(5),
             }
         ],
     }

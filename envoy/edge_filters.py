@@ -19,8 +19,10 @@ MAX_KNOWN_CLIENTS = 10_000
 """Addresses, and users, whose rates are remembered; the longest unseen is forgotten first."""
 
 CLOCK_SKEW_S = 5
+KEYS_AGE_S = 10.0
+"""How long a new key of the gateway's may stay unknown."""
 
-_TRY_LATER = "response.code == 429 || response.code == 503"
+_TRY_LATER = "response.headers[':status'] in ['429', '503']"
 _IDENTITY = "x-starling-"
 
 
@@ -167,7 +169,7 @@ def _jwt(spec: MeshSpec) -> Json:
                 "cluster": PRIVATE,
                 "timeout": seconds(2),
             },
-            "cache_duration": seconds(60),
+            "cache_duration": seconds(KEYS_AGE_S),
             # The edge serves before the gateway does, and asks again until it answers.
             "async_fetch": {"fast_listener": True, "failed_refetch_duration": seconds(0.5)},
         },

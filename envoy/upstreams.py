@@ -130,7 +130,8 @@ def _outlier_detection() -> Json:
 
 def _circuit_breakers() -> Json:
     bounds = {"max_connections": 1024, "max_pending_requests": 1024, "max_requests": 4096}
-    budget = {"budget_percent": {"value": 20.0}, "min_retry_concurrency": 5}
+    # When one instance of two dies, half of what is under way needs another try at the same time.
+    budget = {"budget_percent": {"value": 50.0}, "min_retry_concurrency": 50}
     return {"thresholds": [{**bounds, "retry_budget": budget}]}
 
 

@@ -1,0 +1,428 @@
+"""What becomes of a request at a real edge: transcoded, or refused in one form."""
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import pytest
+import pytest_asyncio
+from google.api import httpbody_pb2
+from google.protobuf import any_pb2
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
+from starling.gateway.v1 import account_service_pb2
+from starling.timeline.v1 import timeline_service_pb2
+from starling.tweet.v1 import tweet_pb2, tweet_service_pb2
+
+from tests.integration.envoy_rig import USER_ID, Mesh, mesh_spec, new_directory, running
+
+HOME = "/v1/timeline/home"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def shared_mesh() -> AsyncIterator[Mesh]:
+    async with new_directory() as directory, running(mesh_spec(directory), directory) as mesh:
+        yield mesh
+
+
+@pytest.fixture
+def mesh(shared_mesh: Mesh) -> Mesh:
+    shared_mesh.recorder.reset()
+    return shared_mesh
+
+
+def error(answer: Any, status: int, code: int) -> dict[str, Any]:
+    """The body of `answer`, having checked its form."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/json"
+    body: dict[str, Any] = answer.json()
+    assert set(body) == {"code", "message", "details"}
+    assert body["code"] == code
+    assert body["message"]
+    return body
+
+
+async def test_a_read_reaches_its_service_with_the_callers_identity_and_a_deadline(
+    mesh: Mesh,
+) -> None:
+    async def answer(request: Any, context: Any) -> Any:
+        tweet = tweet_pb2.Tweet(tweet_id=7, content="hé", likes_count=3)
+        return timeline_service_pb2.GetHomeTimelineResponse(tweets=[tweet])
+
+    mesh.recorder.answers["/starling.timeline.v1.TimelineService/GetHomeTimeline"] = answer
+    got = await mesh.request("GET", HOME + "?limit=5&cursor=a%2Fb%3D%3D")
+    assert got.status_code == 200
+    tweet = got.json()["tweets"][0]
+    assert (tweet["tweet_id"], tweet["likes_count"], tweet["content"]) == ("7", 3, "hé")
+    assert tweet["liked"] is False
+    assert tweet["retweeted_by"] == ""
+    assert tweet["media_ids"] == []
+    call = mesh.recorder.last("GetHomeTimeline")
+    assert call.request == timeline_service_pb2.GetHomeTimelineRequest(limit=5, cursor="a/b==")
+    assert call.metadata["x-starling-user-id"] == str(USER_ID)
+    assert call.metadata["x-starling-username"] == "alice"
+    assert call.time_remaining_s is not None
+    assert 9 < call.time_remaining_s < 9.9
+    assert "authorization" not in call.metadata
+
+
+async def test_every_public_call_reaches_its_method(mesh: Mesh) -> None:
+    for method in mesh.api.methods:
+        for binding in method.bindings:
+            path = binding.template.replace("{username}", "alice").replace("{file}", "x.js")
+            path = path.replace("{user_id}", "5").replace("{tweet_id}", "5")
+            answer = await mesh.request(binding.verb, path)
+            assert answer.status_code == 200, (binding, answer.text)
+            assert mesh.recorder.calls[-1].path == method.path, binding
+
+
+async def test_a_post_carries_its_body_and_idempotency_key(mesh: Mesh) -> None:
+    body = {"content": "hi", "media_ids": ["a"], "user_id": str(USER_ID), "unknown": {"x": 1}}
+    await mesh.request("POST", "/v1/tweets", json=body, headers={"Idempotency-Key": "k 1"})
+    call = mesh.recorder.last("PostTweet")
+    assert call.request == tweet_service_pb2.PostTweetRequest(
+        content="hi", media_ids=["a"], user_id=USER_ID
+    )
+    assert call.metadata["idempotency-key"] == "k 1"
+
+
+async def test_a_body_may_be_empty(mesh: Mesh) -> None:
+    assert (await mesh.request("POST", "/v1/users/5/follow")).json() == {"success": False}
+    assert mesh.recorder.last("FollowUser").request.user_id == 5  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("verb", "path", "body", "field"),
+    [
+        ("GET", HOME + "?limit=abc", None, "limit"),
+        ("GET", HOME + "?limit=-1", None, "limit"),
+        ("GET", HOME + "?limit=99999999999", None, "limit"),
+        ("GET", HOME + "?nope=1", None, "nope"),
+        ("GET", "/v1/tweets/abc", None, "tweet_id"),
+        ("GET", "/v1/tweets/99999999999999999999", None, "tweet_id"),
+        ("GET", "/v1/users/abc/followers", None, "user_id"),
+        ("POST", "/v1/tweets", b'{"content":5}', "content"),
+        ("POST", "/v1/tweets", b'{"content":{}}', "content"),
+        ("POST", "/v1/tweets", b'{"media_ids":[1]}', "media_ids"),
+        ("POST", "/v1/tweets", b'{"user_id":"x"}', "user_id"),
+        ("POST", "/v1/tweets", b"{bad", ""),
+        ("POST", "/v1/tweets", b"[1]", ""),
+        ("POST", "/v1/tweets", b'"x"', ""),
+        ("POST", "/v1/tweets", b"\xff\xfe", ""),
+        ("POST", "/v1/tweets", b'{"content":"\xff"}', ""),
+        ("POST", "/v1/tweets", b'{"content":"\\ud800"}', ""),
+        ("POST", "/v1/tweets", b"[" * 30000, ""),
+    ],
+)
+async def test_what_cannot_be_read_is_a_400_that_names_the_field(
+    mesh: Mesh, verb: str, path: str, body: bytes | None, field: str
+) -> None:
+    answer = await mesh.request(verb, path, content=body)
+    assert field in error(answer, 400, 3)["message"]
+    assert not mesh.recorder.calls
+
+
+@pytest.mark.parametrize(
+    ("verb", "path", "body"),
+    [
+        ("GET", "/v1/tweets/5?tweet_id=6", None),
+        ("GET", "/v1/tweets/5?tweetId=6", None),
+        ("GET", "/v1/tweets/5?tweet_id", None),
+        ("GET", "/v1/tweets/5?a=b&tweet_id=6", None),
+        ("GET", "/v1/tweets/5?tweet%5Fid=6", None),
+        ("GET", "/v1/tweets/5?%74weet_id=6", None),
+        ("GET", "/v1/users/5/followers?limit=1&%75ser_id=6", None),
+        ("GET", "/v1/tweets/5", b'{"tweet_id":"6"}'),
+        ("GET", "/v1/users/by/username/alice?username=bob", None),
+        ("DELETE", "/v1/tweets/5", b'{"tweet_id":"6"}'),
+        ("POST", "/v1/users/5/follow", b'{"user_id":"6"}'),
+        ("POST", "/v1/users/5/follow?user_id=6", None),
+        ("PATCH", "/v1/users/5", b'{"user_id":6}'),
+    ],
+)
+async def test_nothing_changes_what_the_path_names(
+    mesh: Mesh, verb: str, path: str, body: bytes | None
+) -> None:
+    error(await mesh.request(verb, path, content=body), 400, 3)
+    assert not mesh.recorder.calls
+
+
+async def test_the_other_spelling_in_a_body_changes_nothing(mesh: Mesh) -> None:
+    await mesh.request("POST", "/v1/users/5/follow", content=b'{"userId":"6"}')
+    assert mesh.recorder.last("FollowUser").request.user_id == 5  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("verb", "path", "status", "code"),
+    [
+        ("GET", "/nope", 404, 5),
+        ("GET", "/", 404, 5),
+        ("GET", "/v1/tweets/5/", 404, 5),
+        ("POST", "/starling.tweet.v1.TweetService/PostTweet", 404, 5),
+        ("POST", "/starling.graph.v1.GraphLookupService/BatchGetUsers", 404, 5),
+        ("POST", "/grpc.health.v1.Health/Check", 404, 5),
+        ("GET", "/v1/users", 405, 12),
+        ("PUT", "/v1/tweets/5", 405, 12),
+        ("HEAD", HOME, 405, 12),
+        ("OPTIONS", HOME, 405, 12),
+        ("POST", "/healthz", 404, 5),
+    ],
+)
+async def test_unknown_paths_and_methods(
+    mesh: Mesh, verb: str, path: str, status: int, code: int
+) -> None:
+    answer = await mesh.request(verb, path, token="")
+    if verb == "HEAD":
+        assert answer.status_code == status
+    else:
+        error(answer, status, code)
+    if status == 405:
+        assert answer.headers["allow"]
+    assert not mesh.recorder.calls
+
+
+async def test_healthz_is_open(mesh: Mesh) -> None:
+    answer = await mesh.request("GET", "/healthz", token="")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+    assert answer.headers["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "application/grpc",
+        "application/grpc+proto",
+        "Application/GRPC",
+        "application/grpc-web",
+        "application/grpc-web-text+proto",
+        "application/connect+proto",
+        "application/proto",
+        "application/x-protobuf",
+        "application/vnd.google.protobuf",
+    ],
+)
+@pytest.mark.parametrize("path", ["/v1/tweets", "/starling.tweet.v1.TweetService/PostTweet"])
+async def test_grpc_in_any_form_is_refused(mesh: Mesh, content_type: str, path: str) -> None:
+    message = tweet_service_pb2.PostTweetRequest(content="hi").SerializeToString()
+    framed = b"\0" + len(message).to_bytes(4, "big") + message
+    answer = await mesh.request(
+        "POST", path, content=framed, headers={"content-type": content_type, "te": "trailers"}
+    )
+    error(answer, 415, 3)
+    assert not mesh.recorder.calls
+
+
+async def test_a_grpc_client_gets_nowhere(mesh: Mesh) -> None:
+    credentials = grpc.ssl_channel_credentials(mesh.spec.ca.read_bytes())
+    metadata = [("authorization", f"Bearer {mesh.token()}")]
+    async with grpc.aio.secure_channel(f"localhost:{mesh.spec.edge.port}", credentials) as channel:
+        call = channel.unary_unary("/starling.tweet.v1.TweetService/PostTweet")
+        with pytest.raises(grpc.aio.AioRpcError):
+            await call(b"", metadata=metadata, timeout=5)
+    assert not mesh.recorder.calls
+
+
+async def test_clients_set_no_headers_of_the_mesh(mesh: Mesh) -> None:
+    answer = await mesh.request(
+        "GET",
+        HOME,
+        headers={
+            "x-starling-user-id": "1",
+            "X-Starling-Username": "mallory",
+            "x-starling-anything": "1",
+            "grpc-timeout": "1n",
+            "grpc-encoding": "nonsense",
+            "grpc-tags-bin": "!",
+            "something-bin": "!!!",
+            "x-envoy-upstream-rq-timeout-ms": "1",
+            "x-envoy-retry-on": "5xx",
+            "x-envoy-expected-rq-timeout-ms": "1",
+            "x-forwarded-client-cert": "By=spiffe://starling/tweet_svc",
+            "x-forwarded-for": "9.9.9.9",
+            "traceparent": "00-11111111111111111111111111111111-2222222222222222-01",
+            "b3": "0",
+            "x-request-id": "mine",
+            "cookie": "a=b",
+            "x_starling_user_id": "1",
+        },
+    )
+    assert answer.status_code == 200
+    metadata = mesh.recorder.last("GetHomeTimeline").metadata
+    assert metadata["x-starling-user-id"] == str(USER_ID)
+    assert metadata["x-starling-username"] == "alice"
+    assert metadata["x-request-id"] != "mine"
+    ours = {
+        "x-starling-user-id",
+        "x-starling-username",
+        "x-request-id",
+        "user-agent",
+        "x-forwarded-proto",
+    }
+    assert set(metadata) <= ours | {"x-envoy-external-address"}
+
+
+@pytest.mark.parametrize("name", ["we!rd", "a'b", "x*y", "a|b", "~", "#", "a^b`c", "$%&+"])
+async def test_a_header_that_grpc_does_not_allow_does_no_harm(mesh: Mesh, name: str) -> None:
+    assert (await mesh.request("GET", HOME, headers={name: "1"})).status_code == 200
+    assert name not in mesh.recorder.last("GetHomeTimeline").metadata
+
+
+async def test_a_header_value_of_any_bytes_does_no_harm(mesh: Mesh) -> None:
+    headers = {b"x-note": b"caf\xe9 \xff", b"user-agent": b"\xe2\x82\xac"}
+    headers[b"authorization"] = f"Bearer {mesh.token()}".encode()
+    answer = await mesh.client.get(mesh.url + HOME, headers=headers)
+    assert answer.status_code in (200, 400)
+
+
+@pytest.mark.parametrize("verb", ["POST", "PATCH", "DELETE", "GET"])
+async def test_a_large_body_is_a_413(mesh: Mesh, verb: str) -> None:
+    path = {"POST": "/v1/tweets", "PATCH": "/v1/users/5"}.get(verb, "/v1/tweets/5")
+    body = json.dumps({"content": "x" * 65536}).encode()
+    error(await mesh.request(verb, path, content=body), 413, 3)
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(10):
+            yield b"x" * 10000
+
+    error(await mesh.request(verb, path, content=chunks()), 413, 3)
+    assert not mesh.recorder.calls
+
+
+async def test_a_body_just_below_the_limit_passes(mesh: Mesh) -> None:
+    body = json.dumps({"content": "x" * 65000}).encode()
+    assert (await mesh.request("POST", "/v1/tweets", content=body)).status_code == 200
+
+
+async def test_large_headers_are_a_431(mesh: Mesh) -> None:
+    answer = await raw(mesh, f"GET {HOME} HTTP/1.1\r\nhost: x\r\nx-long: {'a' * 20000}\r\n\r\n")
+    assert answer.startswith("HTTP/1.1 431")
+    assert json.loads(answer.partition("\r\n\r\n")[2])["code"] == 3
+
+
+async def test_headers_of_the_size_that_passes_reach_the_service(mesh: Mesh) -> None:
+    headers = {f"x-long-{n}": "a" * 1400 for n in range(10)}
+    assert (await mesh.request("GET", HOME, headers=headers)).status_code == 200
+
+
+async def test_a_request_that_is_no_http_gets_an_answer_in_json(mesh: Mesh) -> None:
+    answer = await raw(mesh, "nonsense\r\n\r\n")
+    assert answer.startswith("HTTP/1.1 400")
+
+
+async def test_paths_are_normalised(mesh: Mesh) -> None:
+    for path in ("/v1//users/6", "/v1/users/5/../6", "/v1/./users/6"):
+        answer = await raw(
+            mesh,
+            f"GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n"
+            f"authorization: Bearer {mesh.token()}\r\n\r\n",
+        )
+        assert answer.startswith("HTTP/1.1 200"), answer
+        assert mesh.recorder.last("GetUser").request.user_id == 6  # type: ignore[attr-defined]
+    error(await mesh.request("GET", "/v1/users%2f6"), 400, 3)
+
+
+@pytest.mark.parametrize(
+    ("grpc_code", "status"),
+    [
+        (grpc.StatusCode.INVALID_ARGUMENT, 400),
+        (grpc.StatusCode.FAILED_PRECONDITION, 400),
+        (grpc.StatusCode.OUT_OF_RANGE, 400),
+        (grpc.StatusCode.UNAUTHENTICATED, 401),
+        (grpc.StatusCode.PERMISSION_DENIED, 403),
+        (grpc.StatusCode.NOT_FOUND, 404),
+        (grpc.StatusCode.ALREADY_EXISTS, 409),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, 429),
+        (grpc.StatusCode.UNAVAILABLE, 503),
+        (grpc.StatusCode.DEADLINE_EXCEEDED, 504),
+        (grpc.StatusCode.UNIMPLEMENTED, 501),
+        (grpc.StatusCode.INTERNAL, 500),
+    ],
+)
+async def test_what_a_service_refuses_becomes_json(
+    mesh: Mesh, grpc_code: grpc.StatusCode, status: int
+) -> None:
+    violation = error_details_pb2.BadRequest()
+    violation.field_violations.add(field="content", description="too long")
+    info = error_details_pb2.ErrorInfo(reason="SOME_REASON", domain="tweet.starling")
+    full = status_pb2.Status(code=grpc_code.value[0], message="says why")
+    for detail in (info, violation):
+        packed = any_pb2.Any()
+        packed.Pack(detail)
+        full.details.append(packed)
+
+    async def refuse(request: Any, context: Any) -> Any:
+        await context.abort_with_status(rpc_status.to_status(full))
+
+    mesh.recorder.answers["/starling.tweet.v1.TweetService/PostTweet"] = refuse
+    answer = await mesh.request("POST", "/v1/tweets", json={"content": "x"})
+    body = error(answer, status, grpc_code.value[0])
+    assert body["message"] == "says why"
+    kinds = {detail["@type"].rpartition(".")[2]: detail for detail in body["details"]}
+    assert kinds["ErrorInfo"]["reason"] == "SOME_REASON"
+    assert kinds["BadRequest"]["field_violations"][0]["field"] == "content"
+    assert ("retry-after" in answer.headers) == (status in (429, 503))
+    assert "grpc-status" not in answer.headers
+
+
+async def test_answers_say_nothing_about_the_mesh(mesh: Mesh) -> None:
+    for path, token in ((HOME, None), (HOME, ""), ("/nope", ""), ("/healthz", "")):
+        answer = await mesh.request("GET", path, token=token)
+        names = {"content-type", "content-length", "date", "x-request-id", "www-authenticate"}
+        assert set(answer.headers) <= names | {"x-trace-id"}
+
+
+async def test_documents_come_as_they_are(mesh: Mesh) -> None:
+    script = b"x" * 2_000_000
+
+    async def page(request: Any, context: Any) -> Any:
+        return httpbody_pb2.HttpBody(content_type="text/javascript", data=script)
+
+    mesh.recorder.answers["/starling.gateway.v1.DiscoveryService/GetDocs"] = page
+    for path in ("/docs/", "/docs", "/docs/a.js"):
+        answer = await mesh.request("GET", path, token="")
+        assert answer.status_code == 200
+        assert answer.headers["content-type"] == "text/javascript"
+        assert answer.content == script
+
+
+async def test_a_page_of_a_hundred_long_tweets_fits(mesh: Mesh) -> None:
+    async def answer(request: Any, context: Any) -> Any:
+        tweet = tweet_pb2.Tweet(content="🐦" * 280, media_ids=["m" * 64] * 4)
+        return timeline_service_pb2.GetHomeTimelineResponse(tweets=[tweet] * 150)
+
+    mesh.recorder.answers["/starling.timeline.v1.TimelineService/GetHomeTimeline"] = answer
+    got = await mesh.request("GET", HOME)
+    assert len(got.json()["tweets"]) == 150
+
+
+async def test_http_1_and_tls_1_2_are_served(mesh: Mesh) -> None:
+    context = mesh.trusting()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    answer = await raw(
+        mesh, "GET /healthz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", context
+    )
+    assert answer.startswith("HTTP/1.1 200")
+
+
+async def test_keys_are_public(mesh: Mesh) -> None:
+    answer = await mesh.request("GET", "/.well-known/jwks.json", token="")
+    assert answer.json()["keys"][0]["alg"] == "ES256"
+    assert isinstance(mesh.recorder.last("GetJwks").request, account_service_pb2.GetJwksRequest)
+
+
+async def raw(mesh: Mesh, request: str, context: ssl.SSLContext | None = None) -> str:
+    """What the edge answers to `request`, byte for byte, until it closes the connection."""
+    reader, writer = await asyncio.open_connection(
+        "localhost", mesh.spec.edge.port, ssl=context or mesh.trusting()
+    )
+    try:
+        writer.write(request.encode())
+        await writer.drain()
+        answer = await asyncio.wait_for(reader.read(), 10)
+    finally:
+        writer.close()
+        await writer.wait_closed()
+    return answer.decode()

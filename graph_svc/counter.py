@@ -8,9 +8,10 @@ counts that contain it are stored and told to the mesh.
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from typing import Literal, NamedTuple
 
-from starling.graph.v1.graph_events_pb2 import GraphEvent, UserCountsChanged
+from starling.graph.v1.graph_events_pb2 import FollowChanged, GraphEvent, UserCountsChanged
 from starling.tweet.v1.tweet_events_pb2 import TweetEvent
 
 from graph_svc.clock import WriteClock
@@ -33,7 +34,7 @@ EDGES = ConsumerSpec(
     GRAPH.name,
     (FOLLOW_CHANGED,),
     # Most of these wait for a recount that others share.
-    max_in_flight=512,
+    max_in_flight=1024,
     max_deliver=1000,
 )
 TWEETS_COUNTS = ConsumerSpec(
@@ -67,7 +68,9 @@ class Counter:
         self._bus = bus
         self._clock = clock
         self._followers_a_shard = followers_a_shard
-        self._recounter: Recounter[Partition] = Recounter(self._recount)
+        self._recounter: Recounter[Partition] = Recounter(self._recount, max_interval_s=0.5)
+        # By follower: events whose pairs are still to be settled, all with one read.
+        self._unsettled: defaultdict[int, list[FollowChanged]] = defaultdict(list)
 
     def consumers(self) -> list[Consumer]:
         """The two consumers that feed it."""
@@ -81,9 +84,9 @@ class Counter:
         ]
 
     async def on_follow_changed(self, event: GraphEvent, meta: EventMeta) -> None:
-        """Settle the pair, then recount both ends."""
+        """Settle the pair, and recount both ends."""
         change = event.follow_changed
-        await self._edges.settle(change)
+        self._unsettled[change.follower_id].append(change)
         await asyncio.gather(
             self._recounter.mark(Partition(change.follower_id, "following", 0)),
             self._recounter.mark(Partition(change.followee_id, "followers", change.shard)),
@@ -98,7 +101,11 @@ class Counter:
 
     async def _recount(self, partition: Partition) -> None:
         user_id, kind, shard = partition
-        # Before the read: a count that began later has seen more, and wins.
+        if kind == "following" and (changes := self._unsettled.pop(user_id, None)):
+            for edge in await self._edges.settle(user_id, changes):
+                # The other end may have been counted with it, a moment ago.
+                await self._recount(Partition(edge.followee_id, "followers", edge.shard))
+        # A time before the read: a count that began later has seen more, and wins.
         as_of_us = self._clock.next_us()
         if kind == "following":
             total = await self._edges.count_following(user_id)

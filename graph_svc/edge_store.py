@@ -182,20 +182,29 @@ class EdgeStore:
             await self._session.batch([*drops, self._outbox.insert(row)], timestamp_us=at_us)
         await self._publish([row])
 
-    async def settle(self, change: FollowChanged) -> None:
-        """See to it that the pair of an event has one edge or none, and that the mesh was told which.
+    async def settle(self, follower_id: int, changes: Sequence[FollowChanged]) -> list[Edge]:
+        """See to it that the pairs of a follower's events have one edge or none, and that the mesh was
+        told which; gives the edges it removed.
 
-        Of several edges the earliest stays. The truth is told anew where `change` says otherwise, or
+        Of several edges the earliest stays. The truth is told anew where an event says otherwise, or
         where edges were removed: most often another event says it too.
         """
+        standing = await self._edges(follower_id, {change.followee_id for change in changes})
+        removed: list[Edge] = []
+        for change in changes:
+            edges = standing.get(change.followee_id, [])
+            if len(edges) > 1 or bool(edges) != change.following:
+                await self._settle_pair(change, edges)
+                removed.extend(edges[1:])
+        return removed
+
+    async def _settle_pair(self, change: FollowChanged, edges: Sequence[Edge]) -> None:
         follower_id, followee_id = change.follower_id, change.followee_id
-        edges = (await self._edges(follower_id, [followee_id])).get(followee_id, [])
-        if len(edges) <= 1 and bool(edges) == change.following:
-            return
         if len(edges) > 1:
             at_us = self._clock.next_us(after_us=edges[-1].followed_us)
             drops = [item for edge in edges[1:] for item in edge.drops()]
             await self._session.batch(drops, timestamp_us=at_us)
+        # A time before the read: whatever is written meanwhile is told with a later one.
         at_us = self._clock.next_us(after_us=change.changed_us)
         edges = (await self._edges(follower_id, [followee_id])).get(followee_id, [])
         gone = Edge(follower_id, followee_id, change.followed_us, change.shard)

@@ -42,6 +42,7 @@ from meshkit.errors import (
     Unauthenticated,
     Unavailable,
 )
+from meshkit.events import EventBus
 from meshkit.server import MeshServer
 from meshkit.snowflake import SnowflakeGenerator
 from meshkit.worker_lease import WorkerLease
@@ -82,7 +83,7 @@ class Gateway:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def gateway(mesh_config: MeshConfig) -> AsyncIterator[Gateway]:
+async def gateway(mesh_config: MeshConfig, bus: EventBus) -> AsyncIterator[Gateway]:
     async with graph_instance(mesh_config) as graph:
         session = await CqlSession.open(mesh_config)
         ids = SnowflakeGenerator()

@@ -27,7 +27,7 @@ from tests.integration.graph_rig import Instance, calling_as, graph_instance
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def instances(mesh_config: MeshConfig) -> AsyncIterator[list[Instance]]:
+async def instances(mesh_config: MeshConfig, bus: EventBus) -> AsyncIterator[list[Instance]]:
     """Two processes' worth of graph_svc: they share nothing but the stores."""
     async with (
         graph_instance(mesh_config, followers_a_shard=4) as first,

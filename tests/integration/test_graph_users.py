@@ -28,7 +28,7 @@ from tests.integration.graph_rig import Instance, calling_as, fresh_id, graph_in
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def graph(mesh_config: MeshConfig) -> AsyncIterator[Instance]:
+async def graph(mesh_config: MeshConfig, bus: EventBus) -> AsyncIterator[Instance]:
     async with graph_instance(mesh_config) as instance:
         yield instance
 

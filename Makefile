@@ -65,9 +65,10 @@ protos: $(INSTALLED) ## Check the protos, that no client breaks, and that gen/ i
 	@$(BIN)/python -m stack.generated check
 	@$(BIN)/python -m gateway.openapi.generate --check
 
-gen: $(INSTALLED) ## Generate what comes from the protos: gen/, Envoy's descriptor, openapi.json
+gen: $(INSTALLED) ## Generate gen/, Envoy's descriptor, openapi.json and docs/errors.md
 	@$(BIN)/python -m stack.generated write
 	@$(BIN)/python -m gateway.openapi.generate
+	@$(BIN)/python -m docs.errors
 
 lock: $(INSTALLED) ## Resolve the dependencies anew, with hashes
 	@$(BIN)/uv pip compile --universal --generate-hashes --all-extras --no-header -q pyproject.toml -o requirements.lock

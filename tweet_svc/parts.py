@@ -34,6 +34,7 @@ class Parts:
     lookup: TweetLookupService
     counter: Counter
     changes: Changes
+    activity: ActivityStore
 
     @classmethod
     def assemble(
@@ -75,4 +76,5 @@ class Parts:
             lookup=TweetLookupService(tweets, counts, likes, retweets, ActivityPages(session)),
             counter=Counter(bus, clock, activity, likes, retweets, counts),
             changes=changes,
+            activity=activity,
         )

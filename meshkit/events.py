@@ -56,13 +56,15 @@ class ConsumerSpec:
     """A durable pull consumer: which subjects of a stream, how many at once, how failures are retried.
 
     `backoff_s[n]` is the pause after the (n+1)th failed delivery, its last entry for all later ones.
+    `ack_wait_s` is how long a killed consumer's messages wait for another; handlers may take longer, since
+    they report progress by themselves.
     """
 
     name: str
     stream: str
     subjects: tuple[str, ...] = ()
     max_in_flight: int = 64
-    ack_wait_s: float = 30.0
+    ack_wait_s: float = 8.0
     max_deliver: int = 10
     backoff_s: tuple[float, ...] = (0.2, 1.0, 5.0, 15.0)
 
@@ -95,6 +97,7 @@ class EventBus:
         self._ensure_wanted = asyncio.Event()
         self._inbox_prefix = f"_INBOX.starling.{secrets.token_hex(8)}"
         self._replies: dict[str, asyncio.Future[bytes]] = {}
+        self._told_at = -_TELL_EVERY_S
 
     @classmethod
     async def open(
@@ -222,7 +225,7 @@ class EventBus:
                     ping_interval=10,
                     max_outstanding_pings=2,
                     allow_reconnect=True,
-                    error_cb=_on_error,
+                    error_cb=self._on_error,
                     disconnected_cb=_on_disconnected,
                     reconnected_cb=self._on_reconnected,
                     pending_size=8 << 20,
@@ -271,6 +274,13 @@ class EventBus:
                 raise
             await self.js.update_stream(config)
 
+    async def _on_error(self, error: Exception) -> None:
+        # Several a second while the server is away: tell the first, and then one now and then.
+        now = asyncio.get_running_loop().time()
+        if now - self._told_at >= _TELL_EVERY_S:
+            self._told_at = now
+            _log.warning("nats", error=repr(error)[:200])
+
     async def _on_reconnected(self) -> None:
         _log.info("nats reconnected")
         self._ensure_wanted.set()
@@ -317,13 +327,10 @@ class Reply:
 
 
 _MESSAGING = {"messaging.system": "nats"}
+_TELL_EVERY_S = 10.0
 _NAME_IN_USE = 10058  # JSStreamNameExistErr
 
 Callback = Callable[[], Coroutine[Any, Any, None]]
-
-
-async def _on_error(error: Exception) -> None:
-    _log.warning("nats", error=repr(error)[:200])
 
 
 async def _on_disconnected() -> None:

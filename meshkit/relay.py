@@ -34,8 +34,10 @@ OVERLAP_US = 3_000_000
 LATE_MINUTES = 10
 HOLD_S = 120.0
 """After any failure no minute is closed for this long: a batch log may be about to replay."""
-FIRST_MINUTES = 60
+FIRST_MINUTES = 15
 """How far the very first relay of a table looks back."""
+SLICE_US = 15_000_000
+"""A minute is read in slices: what was published in it are tombstones, and a read passes over few."""
 
 _log = get_logger(__name__)
 _RELAYED = Counter("starling_outbox_relayed", "Events published by the relay", ["table"])
@@ -161,16 +163,21 @@ class Relay:
         self, minutes: Sequence[int], since_us: int = -1, until_us: int = (1 << 62)
     ) -> None:
         """Publish all rows of these minutes within (since, until]; raises if one could not be."""
-        partitions = [(shard, minute) for minute in minutes for shard in range(SHARDS)]
+        slices = [
+            (shard, minute, max(start - 1, since_us), min(start + SLICE_US - 1, until_us))
+            for minute in minutes
+            for start in range(minute * MINUTE_US, (minute + 1) * MINUTE_US, SLICE_US)
+            for shard in range(SHARDS)
+            if start <= until_us and start + SLICE_US > since_us
+        ]
 
-        async def sweep_partition(partition: tuple[int, int]) -> None:
-            shard, minute = partition
-            after_us = since_us
+        async def sweep_slice(slice_: tuple[int, int, int, int]) -> None:
+            shard, minute, after_us, to_us = slice_
             while True:
                 if asyncio.get_running_loop().time() >= self._renew_at:
                     await self._lease()
                 rows = await self._outbox.session.execute(
-                    self._outbox.statements.sweep, (shard, minute, after_us, until_us)
+                    self._outbox.statements.sweep, (shard, minute, after_us, to_us)
                 )
                 found = [
                     OutboxRow(subject, payload, msg_id, created_us, headers or {})
@@ -185,7 +192,7 @@ class Relay:
                 await self._outbox.flush()
 
         # Few at once: a catch-up must not crowd out the calls.
-        await gather_bounded(4, sweep_partition, partitions)
+        await gather_bounded(4, sweep_slice, slices)
 
     async def _publish(self, row: OutboxRow) -> None:
         if self._restore is not None:

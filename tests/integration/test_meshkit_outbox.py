@@ -98,8 +98,8 @@ async def test_the_fast_path_publishes_and_forgets(outbox: Outbox) -> None:
 
 async def test_the_relay_publishes_what_a_crash_left(outbox: Outbox) -> None:
     for number in range(30):
-        # From just now to most of an hour ago, over many minutes: as of processes long dead.
-        await write(outbox, number, age_s=3.0 + number * 110)
+        # From just now to a quarter of an hour ago, over many minutes: as of processes long dead.
+        await write(outbox, number, age_s=3.0 + number * 28)
     relay = asyncio.create_task(Relay(outbox, "a", tick_s=0.1).run())
 
     async def all_heard() -> bool:

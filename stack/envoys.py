@@ -167,12 +167,24 @@ def _spec(run: RunDir, ports: Mapping[str, int], services: tuple[str, ...]) -> M
             user_rps=_limit("RATE_LIMIT_USER_RPS", RateLimits.user_rps),
             auth_per_min=_limit("RATE_LIMIT_AUTH_PER_MIN", RateLimits.auth_per_min),
         ),
-        tracing=TracingSpec(LOOPBACK, ports["zipkin"]),
+        tracing=TracingSpec(LOOPBACK, ports["zipkin"], 100.0 * _sampling()),
     )
 
 
 def _certificate(run: RunDir, name: str) -> Certificate:
     return Certificate(chain=run.certs / f"{name}.pem", key=run.certs / f"{name}.key")
+
+
+def _sampling() -> float:
+    """The share of requests that are traced: the edge decides, all others follow it."""
+    value = os.environ.get("OTEL_TRACES_SAMPLER_ARG") or "1"
+    try:
+        share = float(value)
+    except ValueError:
+        share = -1.0
+    if not 0.0 <= share <= 1.0:
+        raise StackError(f"OTEL_TRACES_SAMPLER_ARG is a number from 0 to 1, not {value!r}")
+    return share
 
 
 def _limit(name: str, default: int) -> int:

@@ -127,7 +127,7 @@ def _render_once(
 
         with lock:
             if not rendered.is_set():
-                files = render(_spec(run, ports, services), run.conf("envoy"))
+                files = render(mesh_spec(run, ports, services), run.conf("envoy"))
                 for name, file in files.items():
                     if file != _config(run, name):
                         raise StackError(f"{name}: rendered to {file}, not {_config(run, name)}")
@@ -136,7 +136,8 @@ def _render_once(
     return prepare
 
 
-def _spec(run: RunDir, ports: Mapping[str, int], services: tuple[str, ...]) -> MeshSpec:
+def mesh_spec(run: RunDir, ports: Mapping[str, int], services: tuple[str, ...]) -> MeshSpec:
+    """What the configurations of a mesh with these ports are rendered from."""
     return MeshSpec(
         edge=EdgeSpec(
             port=ports["edge"],

@@ -33,16 +33,31 @@ _OPTIONS: list[tuple[str, Any]] = [
 
 
 class MeshChannel(grpc.aio.Channel):
-    """A channel to `target` (the sidecar's outbound listener). Failed calls raise StarlingErrors."""
+    """A channel to `target` (the sidecar's outbound listener). Failed calls raise StarlingErrors.
 
-    def __init__(self, target: str, default_timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+    With `credentials` it speaks TLS itself, to the peer whose certificate names `server_name`: for
+    programs that have no sidecar.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        default_timeout_s: float = DEFAULT_TIMEOUT_S,
+        *,
+        credentials: grpc.ChannelCredentials | None = None,
+        server_name: str = "",
+    ) -> None:
         if not target:
             raise ValueError("MESH_OUTBOUND is not set")
         options = list(_OPTIONS)
         if target.startswith("unix:"):
             # The :authority of a unix socket would be the percent-encoded path, which Envoy refuses.
             options.append(("grpc.default_authority", "mesh.starling"))
-        self._inner = grpc.aio.insecure_channel(target, options=options)
+        if credentials is None:
+            self._inner = grpc.aio.insecure_channel(target, options=options)
+        else:
+            options.append(("grpc.ssl_target_name_override", server_name))
+            self._inner = grpc.aio.secure_channel(target, credentials, options=options)
         self._default_timeout_s = default_timeout_s
 
     def unary_unary(

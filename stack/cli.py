@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -95,11 +96,28 @@ def engines_ps() -> None:
 
 
 @demo.command("reed98")
-def demo_reed98() -> None:
+def demo_reed98(
+    people: Annotated[
+        int | None, typer.Option(min=2, help="Only so many, the best connected.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Who tweets, likes and retweets what.")] = 98,
+) -> None:
     """Load a real social graph, let everyone tweet, and check every home timeline against it."""
-    from stack.demo import reed98
+    from stack.demo.reed98 import reed98
 
-    sys.exit(reed98(run_dir()))
+    sys.exit(not reed98(run_dir(), Console(), people=people, seed=seed))
+
+
+@demo.command("verify")
+def demo_verify(
+    file: Annotated[
+        Path | None, typer.Argument(help="What a run recorded; the last one by default.")
+    ] = None,
+) -> None:
+    """Check the home timelines of an earlier `starling demo reed98` once more."""
+    from stack.demo.reed98 import verify
+
+    sys.exit(not verify(run_dir(), Console(), file))
 
 
 def _start(run: RunDir, kind: lifecycle.Kind, console: Console) -> None:

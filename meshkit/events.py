@@ -98,6 +98,7 @@ class EventBus:
         self._inbox_prefix = f"_INBOX.starling.{secrets.token_hex(8)}"
         self._replies: dict[str, asyncio.Future[bytes]] = {}
         self._told_at = -_TELL_EVERY_S
+        self._closing = False
 
     @classmethod
     async def open(
@@ -122,6 +123,7 @@ class EventBus:
 
     async def close(self) -> None:
         """Flush what was sent and close."""
+        self._closing = True
         await cancel_all(self._tasks)
         if self._client is not None:
             with suppress(Exception):
@@ -226,7 +228,7 @@ class EventBus:
                     max_outstanding_pings=2,
                     allow_reconnect=True,
                     error_cb=self._on_error,
-                    disconnected_cb=_on_disconnected,
+                    disconnected_cb=self._on_disconnected,
                     reconnected_cb=self._on_reconnected,
                     pending_size=8 << 20,
                 )
@@ -281,6 +283,10 @@ class EventBus:
             self._told_at = now
             _log.warning("nats", error=repr(error)[:200])
 
+    async def _on_disconnected(self) -> None:
+        if not self._closing:
+            _log.warning("nats disconnected, reconnecting")
+
     async def _on_reconnected(self) -> None:
         _log.info("nats reconnected")
         self._ensure_wanted.set()
@@ -331,7 +337,3 @@ _TELL_EVERY_S = 10.0
 _NAME_IN_USE = 10058  # JSStreamNameExistErr
 
 Callback = Callable[[], Coroutine[Any, Any, None]]
-
-
-async def _on_disconnected() -> None:
-    _log.warning("nats disconnected, reconnecting")

@@ -30,6 +30,7 @@ from tweet_svc.tweet_store import TweetStore
 class Parts:
     """What a tweet_svc process serves and runs."""
 
+    posting: Posting
     service: TweetService
     lookup: TweetLookupService
     counter: Counter
@@ -72,6 +73,7 @@ class Parts:
             changes=changes,
         )
         return cls(
+            posting=posting,
             service=service,
             lookup=TweetLookupService(tweets, counts, likes, retweets, ActivityPages(session)),
             counter=Counter(bus, clock, activity, likes, retweets, counts),

@@ -162,7 +162,7 @@ class Instance:
                 info = await self.bus.js.consumer_info(stream, consumer)
             except nats.js.errors.NotFoundError:
                 return False
-            return info.num_pending == 0 and info.num_ack_pending == 0
+            return not info.num_pending and not info.num_ack_pending
 
         await until(all_handled, within_s, "handling all events")
 
@@ -189,12 +189,13 @@ async def running(
     counting: bool = True,
     relaying: bool = False,
     clock: WriteClock | None = None,
+    nats_wait_s: float = 10.0,
     **settings: Any,
 ) -> AsyncIterator[Instance]:
     """A tweet_svc of its own on the engines of `mesh`; several may run at once."""
     config = tweet_config(mesh, listen="127.0.0.1:0", **settings)
     session = await CqlSession.open(config)
-    bus = await EventBus.open(config, STREAMS)
+    bus = await EventBus.open(config, STREAMS, nats_wait_s)
     ids = SnowflakeGenerator()
     ids.lease(random.randrange(1024), 0, wall_clock_ms() + 3_600_000)
     outbox = Outbox(session, bus, "tweet_outbox")

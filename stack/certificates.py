@@ -16,6 +16,7 @@ next `up`; keys of tokens stay, so that tokens outlive a restart.
 import datetime as dt
 import os
 import secrets
+import sys
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -167,3 +168,13 @@ def _write(file: Path, content: bytes, mode: int) -> None:
     with open(descriptor, "wb") as output:
         output.write(content)
     os.replace(new, file)
+
+
+def main() -> None:
+    """`python -m stack.certificates RUN_DIR SERVICE...`"""
+    root, *services = sys.argv[1:]
+    make(RunDir(Path(root)), tuple(services))
+
+
+if __name__ == "__main__":
+    main()

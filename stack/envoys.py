@@ -5,6 +5,7 @@ certificates.
 """
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,7 +20,7 @@ from envoy.spec import (
     TokenSpec,
     TracingSpec,
 )
-from stack import certificates, probes, settings
+from stack import probes, settings
 from stack.errors import StackError
 from stack.ports import LOOPBACK
 from stack.process import Process
@@ -33,10 +34,8 @@ DEFAULT_ISSUER, DEFAULT_AUDIENCE = "starling", "starling-api"
 def certificates_of(run: RunDir, services: tuple[str, ...]) -> Process:
     """The step that writes certificates and keys."""
 
-    def prepare() -> None:
-        certificates.make(run, (EDGE, *services))
-
-    return Process(name="certificates", command=(), prepare=prepare, once=True)
+    command = (sys.executable, "-m", "stack.certificates", str(run.root), EDGE, *services)
+    return Process(name="certificates", command=command, once=True)
 
 
 def envoys(run: RunDir, ports: Mapping[str, int], services: tuple[str, ...]) -> list[Process]:

@@ -19,9 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import requests
-from maven_artifact import Artifact, Downloader
-
 from stack.errors import StackError
 
 LOCK_FILE = Path(__file__).with_name("jars.lock")
@@ -29,7 +26,6 @@ PARALLEL_DOWNLOADS = 8
 ATTEMPTS = 4
 BACK_OFF_S = 0.5
 """Doubled with each attempt."""
-CHUNK_BYTES = 1 << 18
 
 Progress = Callable[[int], None]
 """Told the bytes that arrived since it was last told; negative when a download starts anew."""
@@ -61,28 +57,8 @@ class Source(Protocol):
     def read(self, jar: Jar, offset_bytes: int) -> Iterator[bytes]:
         """The bytes from `offset_bytes` on; or, after an empty chunk, from the start.
 
-        Raises requests.RequestException when the source is out of reach.
+        Raises ConnectionError when the source is out of reach.
         """
-
-
-class MavenSource:
-    """Maven Artifact resolves the coordinates. Its Requestor knows no ranges: bytes are read here."""
-
-    def __init__(self) -> None:
-        downloader = Downloader()
-        self._resolver = downloader.resolver
-        self._user_agent = downloader.requestor.user_agent
-
-    def read(self, jar: Jar, offset_bytes: int) -> Iterator[bytes]:
-        url = self._resolver.uri_for_artifact(Artifact.parse(jar.coordinate))
-        headers = {"User-Agent": self._user_agent}
-        if offset_bytes:
-            headers["Range"] = f"bytes={offset_bytes}-"
-        with requests.get(url, headers=headers, stream=True, timeout=(10, 30)) as response:
-            response.raise_for_status()
-            if offset_bytes and response.status_code != requests.codes.partial_content:
-                yield b""
-            yield from response.iter_content(CHUNK_BYTES)
 
 
 def cache_dir() -> Path:
@@ -140,7 +116,7 @@ class JarCache:
                 self.directory.mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise self._unwritable(error) from error
-            source = self._source or MavenSource()
+            source = self._source or _maven()
             with ThreadPoolExecutor(PARALLEL_DOWNLOADS) as pool:
                 downloads = [pool.submit(self._fetch_one, jar, source, progress) for jar in wanted]
                 try:
@@ -169,7 +145,7 @@ class JarCache:
                     return
                 self._download(jar, source, file, progress)
                 os.replace(part, self.path(jar))
-        except requests.RequestException as error:
+        except ConnectionError as error:
             raise StackError(
                 f"{jar.coordinate} could not be fetched: {error}\n"
                 "Check the network and try again: what arrived so far is kept."
@@ -186,7 +162,7 @@ class JarCache:
             progress(received)
             try:
                 received = self._append(jar, source, part, received, progress)
-            except requests.RequestException:
+            except ConnectionError:
                 if attempt == ATTEMPTS:
                     raise
                 progress(-os.fstat(part).st_size)
@@ -230,6 +206,13 @@ class JarCache:
             f"The engines' jars cannot be written to {self.directory}: {error}.\n"
             "Set STARLING_CACHE to a directory that can be written to, and try again."
         )
+
+
+def _maven() -> Source:
+    # Imported when something is missing only: it would cost the supervisor 20 MB.
+    from stack.maven import MavenSource
+
+    return MavenSource()
 
 
 @contextmanager

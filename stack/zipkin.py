@@ -8,8 +8,8 @@ from stack.ports import LOOPBACK
 from stack.process import Process
 from stack.run_dir import RunDir
 
-HEAP_MB = 160
-KEPT_SPANS = 60_000
+HEAP_MB = 128
+KEPT_SPANS = 40_000
 
 
 def zipkin(run: RunDir, port: int) -> Process:

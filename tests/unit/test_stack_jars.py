@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import requests
 
 from stack import jars
 from stack.errors import StackError
@@ -33,7 +32,7 @@ class FileSource:
         wanted = self.content[start:]
         if self.breaks_after:
             yield wanted[: self.breaks_after.pop(0)]
-            raise requests.ConnectionError("the connection was lost")
+            raise ConnectionError("the connection was lost")
         for first in range(0, len(wanted), 100_000):
             yield wanted[first : first + 100_000]
 

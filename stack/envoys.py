@@ -61,7 +61,7 @@ def envoys(run: RunDir, ports: Mapping[str, int], services: tuple[str, ...]) -> 
         prepare=prepare,
         stops_before=tuple(services),
         # It reads its limits from its configuration: with other settings it is another process.
-        env=settings.current(),
+        env=settings.current_for(EDGE),
     )
     routes = Process(
         name="routes",

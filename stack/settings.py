@@ -42,9 +42,31 @@ FIXED = (
 """They decide what runs, and where the data is: changing one takes a `down`."""
 
 
+_READ_BY = {
+    "ACCESS_TOKEN_TTL_S": ("gateway",),
+    "CELEBRITY_FOLLOWERS": ("fanout",),
+    "JWT_AUDIENCE": ("gateway", "edge"),
+    "JWT_ISSUER": ("gateway", "edge"),
+    "RATE_LIMIT_AUTH_PER_MIN": ("edge",),
+    "RATE_LIMIT_IP_RPS": ("edge",),
+    "RATE_LIMIT_USER_RPS": ("edge",),
+    "TWEET_MAX_CHARS": ("tweet_svc", "gateway"),
+}
+"""What only some processes read. The others are not started again for it."""
+
+
 def current() -> dict[str, str]:
     """Those that are set in the environment."""
     return {name: os.environ[name] for name in (*RELOADABLE, *FIXED) if os.environ.get(name)}
+
+
+def current_for(process: str) -> dict[str, str]:
+    """Those that are set in the environment and that `process` reads."""
+    return {
+        name: value
+        for name, value in current().items()
+        if process in _READ_BY.get(name, (process,))
+    }
 
 
 def adopt(settings: Mapping[str, str]) -> None:

@@ -162,7 +162,7 @@ def _service(
             "OTEL_EXPORTER_ZIPKIN_ENDPOINT": f"http://{LOOPBACK}:{ports['zipkin']}/api/v2/spans",
             "JWT_ISSUER": DEFAULT_ISSUER,
             "JWT_AUDIENCE": DEFAULT_AUDIENCE,
-            **settings.current(),
+            **settings.current_for(service.name),
             **engine_env,
             "SERVICE_INSTANCE": service.name,
             "LISTEN": f"unix:{socket}",

@@ -89,6 +89,23 @@ def test_settings_reach_the_services(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert rows["fanout"].env["CELEBRITY_FOLLOWERS"] == "5"
 
 
+def test_a_setting_starts_those_again_that_read_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def environments() -> dict[str, dict[str, str]]:
+        return {row.name: dict(row.env) for row in mesh(tmp_path).processes}
+
+    def changed_by(name: str, value: str) -> set[str]:
+        before = environments()
+        monkeypatch.setenv(name, value)
+        return {row for row, env in environments().items() if env != before[row]}
+
+    assert changed_by("RATE_LIMIT_USER_RPS", "7") == {"edge"}
+    assert changed_by("CELEBRITY_FOLLOWERS", "5") == {"fanout"}
+    assert changed_by("TWEET_MAX_CHARS", "280") == {"tweet_svc", "gateway"}
+    assert {"gateway", "graph_svc", "fanout"} <= changed_by("LOG_LEVEL", "DEBUG")
+
+
 def test_settings_that_decide_where_data_is_do_not_change_while_it_runs() -> None:
     assert settings.differences({"LOG_LEVEL": "INFO"}, {"CELEBRITY_FOLLOWERS": "5"}) == [
         "CELEBRITY_FOLLOWERS: default -> 5",

@@ -1,0 +1,88 @@
+"""A post waits for the fan-out worker's word, but not for ever, and not again and again in vain."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from starling.tweet.v1.tweet_events_pb2 import TweetEvent
+
+from meshkit.background import cancel_all
+from meshkit.config import MeshConfig
+from meshkit.consumer import Consumer, EventMeta
+from meshkit.events import REPLY_HEADER, ConsumerSpec, EventBus
+from meshkit.identity import Caller
+from meshkit.streams import TWEET_POSTED, TWEETS
+from tests.integration.tweet_rig import Instance, running
+from tweet_svc import fanout_word
+
+WAIT_S = 0.4
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def tweet_svc(mesh_config: MeshConfig, bus: EventBus) -> AsyncIterator[Instance]:
+    async with running(mesh_config, counting=False, post_fanout_wait_ms=WAIT_S * 1000) as instance:
+        yield instance
+
+
+class Worker:
+    """Does of the fan-out worker what a post waits for."""
+
+    def __init__(self, bus: EventBus, name: str, takes_s: float = 0.05) -> None:
+        self._bus = bus
+        self._takes_s = takes_s
+        self.pushed: set[int] = set()
+        spec = ConsumerSpec(name, TWEETS.name, (TWEET_POSTED,))
+        self.consumer = Consumer(bus, spec, {TWEET_POSTED: (TweetEvent, self._push)})
+
+    async def _push(self, event: TweetEvent, meta: EventMeta) -> None:
+        await asyncio.sleep(self._takes_s)
+        self.pushed.add(event.posted.tweet.tweet_id)
+        if REPLY_HEADER in meta.headers:
+            await self._bus.notify(meta.headers[REPLY_HEADER])
+
+
+async def timed(instance: Instance, author: Caller, content: str) -> tuple[int, float]:
+    started = time.monotonic()
+    return await instance.post(author, content), time.monotonic() - started
+
+
+async def test_a_post_answers_once_its_author_sees_it(tweet_svc: Instance) -> None:
+    worker = Worker(tweet_svc.bus, "worker-a")
+    running_worker = asyncio.create_task(worker.consumer.run())
+    try:
+        ada = Caller(1, "ada")
+        await tweet_svc.post(ada, "warm up")
+        for number in range(5):
+            tweet_id, _ = await timed(tweet_svc, ada, f"seen {number}")
+            assert tweet_id in worker.pushed
+    finally:
+        await cancel_all([running_worker])
+
+
+async def test_without_a_worker_only_few_posts_wait(
+    tweet_svc: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fanout_word, "_PROBE_S", 1.0)
+    bob = Caller(2, "bob")
+    waited = [(await timed(tweet_svc, bob, f"unseen {n}"))[1] >= WAIT_S for n in range(6)]
+    assert waited == [True, True, True, False, False, False]
+    await asyncio.sleep(1.0)
+    # One of many at once finds out whether the worker is back; the others are not kept.
+    probes = await asyncio.gather(*(timed(tweet_svc, bob, f"probe {n}") for n in range(5)))
+    assert sum(took >= WAIT_S for _, took in probes) == 1
+    worker = Worker(tweet_svc.bus, "worker-b", takes_s=0.0)
+    running_worker = asyncio.create_task(worker.consumer.run())
+    try:
+        await asyncio.sleep(1.1)
+        tweet_id, _ = await timed(tweet_svc, bob, "back again")
+        assert tweet_id in worker.pushed
+        for number in range(5):
+            tweet_id, took = await timed(tweet_svc, bob, f"and again {number}")
+            assert tweet_id in worker.pushed
+            assert took < WAIT_S
+    finally:
+        await cancel_all([running_worker])

@@ -9,8 +9,10 @@ from meshkit.page_token import PageTokens
 from meshkit.process import Process, run
 from meshkit.redis import Redis
 
+from .activity_cache import ActivityCache
 from .celebrity_log import CelebrityLog
 from .config import TimelineConfig
+from .generation import Generation
 from .home_timeline import HomeTimeline
 from .hydration import Hydration
 from .lookups import Lookups
@@ -31,7 +33,11 @@ async def main() -> None:
         process.at_exit(redis.close)
         lookups = Lookups(process.mesh())
         tokens = PageTokens(config.page_token_key())
-        hydration = Hydration(TweetCache(redis, config.redis_prefix), lookups)
+        generation = Generation(redis, config.redis_prefix)
+        activity = ActivityCache(redis, config.redis_prefix, generation, lookups)
+        hydration = Hydration(
+            TweetCache(redis, config.redis_prefix, generation), generation, lookups
+        )
         celebrities = CelebrityLog(
             bus, streams.CELEBRITY, keep_s=config.timeline_ttl_s + 2 * config.rebuild_lease_s
         )
@@ -45,11 +51,12 @@ async def main() -> None:
             cache,
             celebrities,
             hydration,
+            activity,
             lookups,
             tokens,
             rebuild_lease_s=config.rebuild_lease_s,
         )
-        user = UserTimeline(hydration, lookups, tokens)
+        user = UserTimeline(hydration, activity, lookups, tokens)
         await process.serve(
             [
                 (

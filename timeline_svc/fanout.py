@@ -20,6 +20,8 @@ from meshkit.consumer import EventMeta
 from meshkit.events import REPLY_HEADER, EventBus
 from meshkit.snowflake import timestamp_ms, wall_clock_ms
 
+from .activity_cache import ActivityCache
+from .generation import Generation
 from .lookups import Lookups
 from .timeline_cache import TimelineCache, flag, place, withdraw
 from .tweet_cache import TweetCache
@@ -37,6 +39,8 @@ class Fanout:
         bus: EventBus,
         timelines: TimelineCache,
         tweets: TweetCache,
+        activity: ActivityCache,
+        generation: Generation,
         lookups: Lookups,
         *,
         celebrity_followers: int,
@@ -44,6 +48,8 @@ class Fanout:
         self._bus = bus
         self._timelines = timelines
         self._tweets = tweets
+        self._activity = activity
+        self._generation = generation
         self._lookups = lookups
         self._celebrity_followers = celebrity_followers
 
@@ -58,7 +64,10 @@ class Fanout:
             actor_username=tweet.username,
             author_id=tweet.user_id,
         )
-        await self._tweets.fill([tweet], as_of_us=posted.at_ms * 1000)
+        # Before any push: who rebuilds after a push that found nothing to push to, reads this.
+        await self._activity.add(activity)
+        generation = await self._generation.current()
+        await self._tweets.fill([tweet], posted.at_ms * 1000, generation)
         await self._push(activity, [tweet.user_id], withdrawn=False)
         if reply := meta.headers.get(REPLY_HEADER):
             await self._bus.notify(reply)  # the author may read their own write now
@@ -79,6 +88,10 @@ class Fanout:
         )
         if activity.actor_id == activity.author_id:
             return  # stands at its own time with whoever follows them
+        if change.retweeted:
+            await self._activity.add(activity)
+        else:
+            await self._activity.clear(activity.actor_id)
         await self._to_followers(activity, meta, withdrawn=not change.retweeted)
 
     async def like_changed(self, event: TweetEvent, meta: EventMeta) -> None:
@@ -91,6 +104,7 @@ class Fanout:
     async def deleted(self, event: TweetEvent, meta: EventMeta) -> None:
         """A deleted tweet is marked, and so vanishes from wherever its id stands."""
         await self._tweets.mark_deleted(event.deleted.tweet_id)
+        await self._activity.clear(event.deleted.author_id)
 
     async def counts_changed(self, event: TweetEvent, meta: EventMeta) -> None:
         """New counts of a tweet."""

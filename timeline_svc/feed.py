@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from starling.tweet.v1.tweet_pb2 import Activity, Position
 
+from .activity_cache import ActivityCache
 from .lookups import Lookups
 
 MOST_PER_AUTHOR = 1000  # what one ListActivity call answers at most
@@ -42,6 +43,7 @@ class _Source:
 class Feed:
     """Reads one reader's feed from the store."""
 
+    activity: ActivityCache
     lookups: Lookups
     reader_id: int
     followees: Collection[int]
@@ -50,10 +52,8 @@ class Feed:
     def __post_init__(self) -> None:
         self._members = frozenset(self.followees) | {self.reader_id}
 
-    async def newest(
-        self, before: Position | None, count: int, *, since_ms: int = 0
-    ) -> tuple[list[Activity], bool]:
-        """Up to `count` entries strictly older than `before` and not before `since_ms`, newest first.
+    async def newest(self, before: Position | None, count: int) -> tuple[list[Activity], bool]:
+        """Up to `count` entries strictly older than `before`, newest first.
 
         Also returns whether the feed ends there. A tweet deleted since may be among them, where it was
         a retweet that brought it in.
@@ -61,7 +61,7 @@ class Feed:
         authors = sorted(self._members)
         limit = max(LEAST_PER_AUTHOR, min(MOST_PER_AUTHOR, 2 * count // len(authors) + 1))
         heap: list[tuple[tuple[int, int, int], _Source]] = []
-        for author in await self.lookups.activity(authors, before, limit, since_ms):
+        for author in await self.activity.newest(authors, before, limit):
             if author.activity:
                 source = _Source(author.author_id, list(author.activity), author.has_more)
                 heap.append((source.key(), source))
@@ -69,12 +69,12 @@ class Feed:
 
         entries: list[Activity] = []
         while heap and len(entries) < count:
-            block = await self._take(heap, count - len(entries), since_ms)
+            block = await self._take(heap, count - len(entries))
             entries += await self._in_their_place(block)
         return entries[:count], not heap and len(entries) <= count
 
     async def _take(
-        self, heap: list[tuple[tuple[int, int, int], _Source]], count: int, since_ms: int
+        self, heap: list[tuple[tuple[int, int, int], _Source]], count: int
     ) -> list[Activity]:
         """The next activities in order, at most `count`."""
         block: list[Activity] = []
@@ -83,7 +83,7 @@ class Feed:
             if source.spent:
                 heapq.heappop(heap)
                 if source.has_more:
-                    await self._read_on(source, since_ms)
+                    await self._read_on(source)
                     if source.entries:
                         heapq.heappush(heap, (source.key(), source))
                 continue
@@ -92,11 +92,11 @@ class Feed:
             heapq.heapreplace(heap, (source.key(), source))
         return block
 
-    async def _read_on(self, source: _Source, since_ms: int) -> None:
+    async def _read_on(self, source: _Source) -> None:
         last = source.entries[-1]
         before = Position(at_ms=last.at_ms, tweet_id=last.tweet_id)
         limit = min(MOST_PER_AUTHOR, 2 * len(source.entries))
-        (author,) = await self.lookups.activity([source.author_id], before, limit, since_ms)
+        (author,) = await self.activity.newest([source.author_id], before, limit)
         source.entries = list(author.activity)
         source.has_more = author.has_more
         source.next = 0

@@ -18,6 +18,7 @@ from meshkit.page_token import PageTokens
 from meshkit.redis import RedisReplyError, RedisUnavailable
 from meshkit.telemetry import span
 
+from .activity_cache import ActivityCache
 from .celebrity_log import CelebrityLog
 from .feed import Feed
 from .hydration import Hydration
@@ -40,6 +41,7 @@ class HomeTimeline:
         cache: TimelineCache,
         celebrities: CelebrityLog,
         hydration: Hydration,
+        activity: ActivityCache,
         lookups: Lookups,
         tokens: PageTokens,
         *,
@@ -49,6 +51,7 @@ class HomeTimeline:
         self._cache = cache
         self._celebrities = celebrities
         self._hydration = hydration
+        self._activity = activity
         self._lookups = lookups
         self._tokens = tokens
         self._rebuilds: dict[int, asyncio.Task[None]] = {}
@@ -125,7 +128,9 @@ class HomeTimeline:
     ) -> tuple[list[Line], bool]:
         with span("feed from store"):
             followees = await self._lookups.followees(reader_id)
-            entries, ended = await Feed(self._lookups, reader_id, followees).newest(before, count)
+            entries, ended = await Feed(self._activity, self._lookups, reader_id, followees).newest(
+                before, count
+            )
         lines = [
             Line(
                 entry.at_ms,
@@ -180,7 +185,7 @@ class HomeTimeline:
         # What is appended to the log from here on is merged later; what was before is in the store.
         sync = self._celebrities.sequence
         followees = await self._lookups.followees(reader_id)
-        feed = Feed(self._lookups, reader_id, followees)
+        feed = Feed(self._activity, self._lookups, reader_id, followees)
         entries, complete = await feed.newest(None, self._cache.entries)
         flags = await self._lookups.flags(reader_id, [entry.tweet_id for entry in entries])
         return await self._cache.install(

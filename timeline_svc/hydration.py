@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from meshkit.log import get_logger
 from meshkit.redis import RedisReplyError, RedisUnavailable
 
+from .generation import Generation
 from .line import Line, body_bytes, counts_bytes
 from .lookups import Lookups
 from .tweet_cache import DELETED, TweetCache
@@ -18,8 +19,9 @@ log = get_logger(__name__)
 class Hydration:
     """Makes lines ready to be shown, and drops those whose tweets are gone."""
 
-    def __init__(self, tweets: TweetCache, lookups: Lookups) -> None:
+    def __init__(self, tweets: TweetCache, generation: Generation, lookups: Lookups) -> None:
         self._tweets = tweets
+        self._generation = generation
         self._lookups = lookups
 
     async def load_cached(self, lines: Sequence[Line]) -> None:
@@ -37,20 +39,29 @@ class Hydration:
             if line.body is None or (line.counts is None and line.body != DELETED)
         ]
         if missing:
-            as_of_us = time.time_ns() // 1000
-            tweets = await self._lookups.tweets([line.tweet_id for line in missing])
-            for line in missing:
-                tweet = tweets.get(line.tweet_id)
-                if tweet is None:
-                    line.body = DELETED
-                else:
-                    line.body = body_bytes(tweet)
-                    line.counts = counts_bytes(tweet.likes_count, tweet.retweets_count)
+            await self._from_store(missing)
+        return [line for line in lines if line.body != DELETED]
+
+    async def _from_store(self, missing: Sequence[Line]) -> None:
+        generation = None
+        try:
+            generation = await self._generation.current()
+        except (RedisUnavailable, RedisReplyError) as error:
+            log.debug("tweets read without Redis", error=str(error))
+        as_of_us = time.time_ns() // 1000
+        tweets = await self._lookups.tweets([line.tweet_id for line in missing])
+        for line in missing:
+            tweet = tweets.get(line.tweet_id)
+            if tweet is None:
+                line.body = DELETED
+            else:
+                line.body = body_bytes(tweet)
+                line.counts = counts_bytes(tweet.likes_count, tweet.retweets_count)
+        if generation is not None:
             try:
-                await self._tweets.fill(tweets.values(), as_of_us)
+                await self._tweets.fill(list(tweets.values()), as_of_us, generation)
             except (RedisUnavailable, RedisReplyError) as error:
                 log.debug("tweets not cached", error=str(error))
-        return [line for line in lines if line.body != DELETED]
 
     async def flag(self, viewer_id: int, lines: Sequence[Line]) -> dict[int, tuple[int, int]]:
         """Fill in the flags that are not known; returns what was asked, as TimelineCache keeps it."""

@@ -9,26 +9,30 @@ past the mark. Of counts the newer reading stands. Both expire, or are evicted, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from importlib import resources
 
 from starling.tweet.v1.tweet_pb2 import Tweet
 
 from meshkit.redis import Redis, Script
 
+from .generation import Generation
 from .line import Line, body_bytes, counts_bytes
 
 TTL_S = 24 * 3600
 DELETED = b""
-SET_COUNTS = Script("counts", (resources.files(__package__) / "lua" / "counts.lua").read_text())
+_folder = resources.files(__package__) / "lua"
+FILL = Script("fill", (_folder / "fill.lua").read_text())
+SET_COUNTS = Script("counts", (_folder / "counts.lua").read_text())
 
 
 class TweetCache:
     """Bodies and counts of tweets. Raises RedisUnavailable or RedisReplyError."""
 
-    def __init__(self, redis: Redis, prefix: str) -> None:
+    def __init__(self, redis: Redis, prefix: str, generation: Generation) -> None:
         self._redis = redis
         self._prefix = prefix
+        self._generation = generation
 
     def _key(self, tweet_id: int) -> str:
         return f"{self._prefix}tweet:{{{tweet_id}}}"
@@ -47,17 +51,17 @@ class TweetCache:
             counts = values[2 * i + 1]
             line.counts = counts.partition(b"|")[2] if counts is not None else None
 
-    async def fill(self, tweets: Iterable[Tweet], as_of_us: int) -> None:
-        """Cache tweets as the store had them at `as_of_us` or later."""
-        commands: list[tuple[str | bytes | int, ...]] = []
+    async def fill(self, tweets: Sequence[Tweet], as_of_us: int, generation: bytes) -> None:
+        """Cache tweets as the store had them at `as_of_us` or later, in that generation of the cache."""
+        if not tweets:
+            return
+        arguments: list[str | bytes | int] = [self._generation.key, generation, TTL_S, as_of_us]
         for tweet in tweets:
-            key = self._key(tweet.tweet_id)
-            counts = counts_bytes(tweet.likes_count, tweet.retweets_count)
-            commands.append(("SET", key, body_bytes(tweet), "NX", "EX", TTL_S))
-            commands.append(
-                ("EVAL", SET_COUNTS.source, 1, f"{key}:counts", as_of_us, counts, TTL_S)
-            )
-        await self._redis.pipeline(commands)
+            arguments += [
+                body_bytes(tweet),
+                counts_bytes(tweet.likes_count, tweet.retweets_count),
+            ]
+        await self._redis.eval(FILL, [self._key(tweet.tweet_id) for tweet in tweets], arguments)
 
     async def set_counts(self, tweet_id: int, likes: int, retweets: int, as_of_us: int) -> None:
         """Absolute counts, as of a time; older ones change nothing."""

@@ -6,6 +6,7 @@ from starling.tweet.v1.tweet_pb2 import Position
 
 from meshkit.page_token import PageTokens
 
+from .activity_cache import ActivityCache
 from .hydration import Hydration
 from .line import Line
 from .lookups import Lookups
@@ -15,8 +16,15 @@ from .reasons import USER_NOT_FOUND
 class UserTimeline:
     """Pages of user timelines, as one viewer sees them."""
 
-    def __init__(self, hydration: Hydration, lookups: Lookups, tokens: PageTokens) -> None:
+    def __init__(
+        self,
+        hydration: Hydration,
+        activity: ActivityCache,
+        lookups: Lookups,
+        tokens: PageTokens,
+    ) -> None:
         self._hydration = hydration
+        self._activity = activity
         self._lookups = lookups
         self._tokens = tokens
 
@@ -55,7 +63,7 @@ class UserTimeline:
         self, user_id: int, before: Position | None, count: int
     ) -> tuple[list[Line], bool]:
         """Up to `count` lines, and whether the list ends with them."""
-        (author,) = await self._lookups.activity([user_id], before, count)
+        (author,) = await self._activity.newest([user_id], before, count)
         lines = [
             Line(
                 entry.at_ms,

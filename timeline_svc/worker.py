@@ -15,8 +15,10 @@ from meshkit.events import ConsumerSpec
 from meshkit.process import Process, run
 from meshkit.redis import Redis
 
+from .activity_cache import ActivityCache
 from .config import TimelineConfig
 from .fanout import Fanout
+from .generation import Generation
 from .lookups import Lookups
 from .timeline_cache import TimelineCache
 from .tweet_cache import TweetCache
@@ -47,6 +49,8 @@ async def main() -> None:
         redis = Redis(config.redis_url, timeout_s=config.redis_timeout_s)
         await redis.connect()
         process.at_exit(redis.close)
+        lookups = Lookups(process.mesh())
+        generation = Generation(redis, config.redis_prefix)
         fanout = Fanout(
             bus,
             TimelineCache(
@@ -55,8 +59,10 @@ async def main() -> None:
                 ttl_s=config.timeline_ttl_s,
                 rebuild_lease_s=config.rebuild_lease_s,
             ),
-            TweetCache(redis, config.redis_prefix),
-            Lookups(process.mesh()),
+            TweetCache(redis, config.redis_prefix, generation),
+            ActivityCache(redis, config.redis_prefix, generation, lookups),
+            generation,
+            lookups,
             celebrity_followers=config.celebrity_followers,
         )
         consumers = [

@@ -31,8 +31,10 @@ from meshkit.events import EventBus
 from meshkit.page_token import PageTokens
 from meshkit.redis import Redis, Script
 from tests.integration.world import START_MS, World
+from timeline_svc.activity_cache import ActivityCache
 from timeline_svc.celebrity_log import CelebrityLog
 from timeline_svc.fanout import Fanout
+from timeline_svc.generation import Generation
 from timeline_svc.home_timeline import HomeTimeline
 from timeline_svc.hydration import Hydration
 from timeline_svc.lookups import Lookups
@@ -105,11 +107,14 @@ class Mesh:
         lookups = WorldLookups(self.world)
         self.log = MemoryLog()
         self.cache = TimelineCache(redis, prefix, ttl_s=3600, rebuild_lease_s=10, entries=entries)
-        tweets = TweetCache(redis, prefix)
+        generation = Generation(redis, prefix)
+        activity = ActivityCache(redis, prefix, generation, lookups)
+        tweets = TweetCache(redis, prefix, generation)
         self.home = HomeTimeline(
             self.cache,
             self.log,
-            Hydration(tweets, lookups),
+            Hydration(tweets, generation, lookups),
+            activity,
             lookups,
             PageTokens(b"0123456789abcdef"),
             rebuild_lease_s=10,
@@ -118,6 +123,8 @@ class Mesh:
             cast(EventBus, MemoryBus(self.log, self.events)),
             self.cache,
             tweets,
+            activity,
+            generation,
             lookups,
             celebrity_followers=celebrity_followers,
         )

@@ -1,0 +1,153 @@
+"""One whole mesh of processes, on free ports, in a run directory of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from stack import settings
+
+ROOMY = {
+    "RATE_LIMIT_IP_RPS": "100000",
+    "RATE_LIMIT_USER_RPS": "100000",
+    "RATE_LIMIT_AUTH_PER_MIN": "100000",
+    # Spans of thousands of calls would fill the trace store, and take the two cores from the calls.
+    "OTEL_TRACES_SAMPLER_ARG": "0",
+}
+"""Settings under which no test meets a limit by accident."""
+
+
+def eventually(
+    condition: Callable[[], object], within_s: float = 10.0, what: str = "it", every_s: float = 0.05
+) -> None:
+    """Poll `condition` until it is true and raises nothing of AssertionError; fail after `within_s`."""
+    end = time.monotonic() + within_s
+    while True:
+        try:
+            if condition():
+                return
+            problem: AssertionError | None = None
+        except AssertionError as error:
+            problem = error
+        if time.monotonic() > end:
+            raise AssertionError(f"{what} did not happen in {within_s:g} s: {problem}")
+        time.sleep(every_s)
+
+
+class Mesh:
+    """Starts and stops processes by the command that users have, and reads `stack.json`."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self.run_dir = run_dir
+        self._settings: dict[str, str] = dict(ROOMY)
+
+    @property
+    def api(self) -> str:
+        """The URL of the public API."""
+        return str(self._stack()["addresses"]["api"])
+
+    @property
+    def ca(self) -> Path:
+        """The certificate that signed the edge's."""
+        return self.run_dir / "ca.pem"
+
+    def up(self) -> None:
+        """Start it, or bring it to other settings, and wait until it is healthy."""
+        self._starling("up", "--no-tour", "--quiet")
+
+    def down(self) -> None:
+        """Stop all of it."""
+        self._starling("down")
+
+    @contextmanager
+    def settings(self, **changed: str) -> Iterator[None]:
+        """The mesh with other settings, and afterwards with those it had."""
+        before = dict(self._settings)
+        try:
+            self._settings |= changed
+            self.up()
+            yield
+        finally:
+            self._settings = before
+            self.up()
+
+    def process(self, name: str) -> Mapping[str, Any]:
+        """The entry of `stack.json`."""
+        (found,) = [p for p in self._stack()["processes"] if p["name"] == name]
+        return found  # type: ignore[no-any-return]
+
+    def pid(self, name: str) -> int:
+        """The process that runs under this name now."""
+        return int(self.process(name)["pid"])
+
+    def kill(self, name: str) -> int:
+        """kill -9; the pid it had."""
+        pid = self.pid(name)
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
+    @contextmanager
+    def stopped(self, name: str) -> Iterator[None]:
+        """The process hangs: it neither runs nor closes its connections."""
+        pid = self.pid(name)
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+    def wait_restarted(self, name: str, old_pid: int, within_s: float = 40.0) -> None:
+        """Wait until another process than `old_pid` runs under this name, and is ready."""
+
+        def again() -> bool:
+            process = self.process(name)
+            return bool(process["pid"] != old_pid and process["state"] == "ready")
+
+        eventually(again, within_s, f"the restart of {name}", every_s=0.1)
+
+    def flush_redis(self) -> None:
+        """Redis forgets everything."""
+        self.redis("FLUSHALL")
+
+    def redis(self, *command: str) -> str:
+        """The first line of Redis's answer to a command."""
+        host, _, port = (
+            self.process("redis")["addresses"]["redis"].rpartition("/")[2].partition(":")
+        )
+        with socket.create_connection((host, int(port)), timeout=5) as connection:
+            connection.sendall((" ".join(command) + "\r\n").encode())
+            return connection.makefile("r").readline().rstrip("\r\n")
+
+    def _stack(self) -> dict[str, Any]:
+        return json.loads((self.run_dir / "stack.json").read_text())  # type: ignore[no-any-return]
+
+    def _starling(self, *arguments: str) -> None:
+        environment = {
+            name: value for name, value in os.environ.items() if name not in _NOT_INHERITED
+        }
+        done = subprocess.run(
+            [sys.executable, "-m", "stack.cli", *arguments],
+            env={
+                **environment,
+                **self._settings,
+                "STARLING_RUN_DIR": str(self.run_dir),
+                "STARLING_PORTS": "free",
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"starling {' '.join(arguments)}: {done.stdout}{done.stderr}"
+
+
+_NOT_INHERITED = {*settings.RELOADABLE, *settings.FIXED}

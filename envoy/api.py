@@ -48,6 +48,11 @@ class Method:
         """The path of its HTTP/2 requests."""
         return f"/{self.service}/{self.name}"
 
+    @property
+    def short_name(self) -> str:
+        """As people say it: "TweetService/PostTweet"."""
+        return f"{self.service.rpartition('.')[2]}/{self.name}"
+
 
 @dataclass(frozen=True)
 class Api:

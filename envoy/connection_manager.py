@@ -43,7 +43,6 @@ def tracing(spec: TracingSpec | None, sampling_percent: float) -> Json:
         "tracing": {
             "client_sampling": {"value": 0.0},
             "random_sampling": {"value": sampling_percent},
-            "spawn_upstream_span": True,
             "max_path_tag_length": 128,
             "provider": extension(
                 "envoy.tracers.zipkin",

@@ -32,7 +32,7 @@ def edge(spec: MeshSpec, api: Api, descriptor: Path) -> Json:
         spec,
         "edge",
         spec.edge.admin_port,
-        [_public(spec, api, descriptor), _private(api, spec.edge.private_socket, descriptor)],
+        [_public(spec, api, descriptor), _private(spec, api, descriptor)],
         [*clusters, socket_cluster(PRIVATE, spec.edge.private_socket)],
         **connection_limit(MAX_CONNECTIONS),
     )
@@ -100,7 +100,7 @@ def _public(spec: MeshSpec, api: Api, descriptor: Path) -> Json:
     }
 
 
-def _private(api: Api, socket: Path, descriptor: Path) -> Json:
+def _private(spec: MeshSpec, api: Api, descriptor: Path) -> Json:
     """For the edge itself, on a unix socket: the public keys, and the answer to other protocols."""
     keys = [
         call_route(binding, method)
@@ -121,10 +121,12 @@ def _private(api: Api, socket: Path, descriptor: Path) -> Json:
         route_config=_routes("private", [*keys, refused]),
         http_filters=[transcoder(descriptor, [KEYS_SERVICE], reject_unknown=False), router()],
         server_header_transformation="PASS_THROUGH",
+        # Not worth a trace, and so said to the gateway.
+        **tracing(spec.tracing, sampling_percent=0.0),
     )
     return {
         "name": "private",
-        "address": unix(socket, mode=0o600),
+        "address": unix(spec.edge.private_socket, mode=0o600),
         "filter_chains": [{"filters": [manager]}],
     }
 

@@ -61,15 +61,22 @@ def _inbound(spec: MeshSpec, api: Api, service: ServiceSpec) -> Json:
         "route": {"cluster": LOCAL_SERVICE, "timeout": seconds(2)},
         "tracing": UNTRACED,
     }
-    calls = {
-        "match": {"prefix": "/"},
-        "route": {"cluster": LOCAL_SERVICE, **_call_timeouts()},
-        "decorator": {"operation": f"{service.name} in", "propagate": False},
-    }
+    calls = [
+        {
+            "match": {"path": method.path},
+            "route": {"cluster": LOCAL_SERVICE, **_call_timeouts()},
+            "decorator": {"operation": f"{method.short_name} in", "propagate": False},
+        }
+        for method in methods
+    ]
+    reflection = [
+        {"match": {"path": path}, "route": {"cluster": LOCAL_SERVICE, **_call_timeouts()}}
+        for path in policy.REFLECTION
+    ]
     manager = _grpc_manager(
         spec,
         "inbound",
-        routes=[health, calls],
+        routes=[*calls, health, *reflection],
         filters=[_rbac(methods)],
         reply=_local_reply("the service cannot be reached"),
         # Nobody outside of the mesh can set it here, and services have no use for it.
@@ -99,7 +106,7 @@ def _outbound(spec: MeshSpec, service: ServiceSpec, methods: Iterable[Method]) -
                 **_call_timeouts(),
                 "retry_policy": retry_policy(method),
             },
-            "decorator": {"operation": f"{method.path[1:]} out", "propagate": False},
+            "decorator": {"operation": f"{method.short_name} out", "propagate": False},
         }
         for method in methods
     ]

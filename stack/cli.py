@@ -1,5 +1,6 @@
 """The `starling` command."""
 
+import errno
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,10 @@ from stack.errors import StackError
 from stack.run_dir import RunDir, engines_run_dir, run_dir
 
 app = typer.Typer(
-    no_args_is_help=True, add_completion=False, help="The Starling mesh on this machine."
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="The Starling mesh on this machine.",
 )
 engines = typer.Typer(
     no_args_is_help=True, help="Cassandra, NATS and Valkey alone, for tests and developers."
@@ -21,6 +25,8 @@ engines = typer.Typer(
 demo = typer.Typer(no_args_is_help=True, help="The main job on real data.")
 app.add_typer(engines, name="engines")
 app.add_typer(demo, name="demo")
+
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing unless it fails.")]
 
@@ -126,12 +132,16 @@ def _start(run: RunDir, kind: lifecycle.Kind, console: Console) -> None:
         show.fetch_jars(console, "cassandra")
     started = lifecycle.start(run, kind)
     try:
-        if not started:
-            for change in lifecycle.apply_settings(run):
-                console.print(f"  new setting, {change}", highlight=False)
-        elif kind == "mesh":  # while Cassandra starts
-            show.fetch_jars(console, "zipkin")
-        with show.progress(console) as watch:
+        if started:
+            if kind == "mesh":  # while Cassandra starts
+                show.fetch_jars(console, "zipkin")
+        elif changes := lifecycle.apply_settings(run):
+            console.print(
+                *(f"  new setting, {change}" for change in changes), sep="\n", highlight=False
+            )
+        else:
+            console.print("It runs already.")
+        with show.progress(console, fresh=started) as watch:
             lifecycle.wait_until_up(run, watch)
     except BaseException:
         if started:  # nothing is left half up
@@ -160,10 +170,21 @@ def main() -> None:
     try:
         app()
     except StackError as error:
-        console = Console(stderr=True)
-        console.print("[bold red]Failed:[/]", end=" ")
-        console.print(str(error), markup=False, highlight=False, soft_wrap=True)
-        sys.exit(1)
+        _fail(str(error))
+    except OSError as error:
+        if error.errno not in UNWRITABLE:
+            raise
+        _fail(
+            f"{run_dir().root} cannot be written to: {error}.\n"
+            "Free space or mend its rights, or set STARLING_RUN_DIR to another directory."
+        )
+
+
+def _fail(reason: str) -> None:
+    console = Console(stderr=True)
+    console.print("[bold red]Failed:[/]", end=" ")
+    console.print(reason, markup=False, highlight=False, soft_wrap=True)
+    sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,8 @@ Watch = Callable[[SupervisorStatus], None]
 START_TIMEOUT_S = 300.0
 STOP_TIMEOUT_S = 90.0
 POLL_INTERVAL_S = 0.1
+LEAST_FREE_BYTES = 400_000_000
+"""A fresh Cassandra, its commit log of up to 256 MB, the streams and the logs."""
 
 
 def start(run: RunDir, kind: Kind) -> bool:
@@ -38,24 +40,25 @@ def start(run: RunDir, kind: Kind) -> bool:
     state.forget(run)
     if kind == "engines":  # what tests leave behind is of use to nobody
         shutil.rmtree(run.root / "data", ignore_errors=True)
-    log = run.log("supervisor")
-    try:
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("ab") as output:
-            child = subprocess.Popen(
-                [sys.executable, "-m", "stack.supervisor", str(run.root), kind],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                cwd=CHECKOUT,
-                env={**os.environ, orphans.MARKER: str(run.root)},
-                start_new_session=True,
-            )
-    except OSError as error:
+    free_bytes = shutil.disk_usage(run.root).free
+    if free_bytes < LEAST_FREE_BYTES:
         raise StackError(
-            f"The run directory {run.root} cannot be written to: {error}.\n"
-            "Free space or mend its rights, or set STARLING_RUN_DIR to another directory."
-        ) from error
+            f"Too little space for the mesh's data: {free_bytes // 1_000_000} MB are free in {run.root}, "
+            f"{LEAST_FREE_BYTES // 1_000_000} MB are needed.\n"
+            "Free some, or set STARLING_RUN_DIR to a directory on another disk, and try again."
+        )
+    log = run.log("supervisor")
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "stack.supervisor", str(run.root), kind],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=CHECKOUT,
+            env={**os.environ, orphans.MARKER: str(run.root)},
+            start_new_session=True,
+        )
     deadline = time.monotonic() + 10
     while state.read(run) is None:
         if child.poll() is not None or time.monotonic() > deadline:

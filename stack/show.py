@@ -45,19 +45,23 @@ def fetch_jars(console: Console, engine: str) -> None:
 
 
 @contextmanager
-def progress(console: Console) -> Iterator[Watch]:
+def progress(console: Console, *, fresh: bool) -> Iterator[Watch]:
     """A line for each process as it becomes ready, and a spinner naming those that are awaited."""
     started = time.monotonic()
-    shown: set[str] = set()
+    shown: set[str] | None = set() if fresh else None
     restarts: dict[str, int] = {}
     with console.status("starting") as spinner:
 
         def watch(status: SupervisorStatus) -> None:
+            nonlocal shown
+            done = {p.name for p in status.processes if p.state in ("ready", "done")}
+            if shown is None:  # what was ready before is no news
+                shown = done
             for process in status.processes:
                 if process.restarts > restarts.get(process.name, 0):
                     restarts[process.name] = process.restarts
                     console.print(f"  [yellow]![/] {process.name}: {escape(process.reason)}")
-                if process.state in ("ready", "done") and process.name not in shown:
+                if process.name in done - shown:
                     shown.add(process.name)
                     took_s = time.monotonic() - started
                     console.print(f"  [green]✓[/] {process.name} [dim]{took_s:.1f} s[/]")
@@ -70,7 +74,7 @@ def progress(console: Console) -> Iterator[Watch]:
 def stopped(console: Console, names: list[str]) -> None:
     """What `down` did."""
     if names:
-        console.print(f"Stopped {len(names)}: {', '.join(names)}", highlight=False)
+        console.print(f"Stopped {len(names)}: {', '.join(names)}", highlight=False, soft_wrap=True)
     else:
         console.print("Nothing was running.")
 
@@ -80,7 +84,7 @@ def processes(console: Console, run: RunDir) -> None:
     status = state.read(run)
     if not status or not state.supervisor_pid(run):
         left = " (a supervisor was killed: `starling down` ends what it left)" if status else ""
-        console.print(f"Nothing runs in {run.root}{left}.", highlight=False)
+        console.print(f"Nothing runs in {run.root}{left}.", highlight=False, soft_wrap=True)
         return
     table = Table(box=None, header_style="bold", pad_edge=False)
     for header in ("process", "state", "pid", "up", "MB", "restarts", "last restart because"):

@@ -164,7 +164,10 @@ class Supervisor:
         await kept.stop()
 
     def _publish(self) -> None:
-        state.write(self._run, self._status)
+        try:
+            state.write(self._run, self._status)
+        except OSError:  # a full disk: what runs is kept running
+            log.exception("the state cannot be written")
 
 
 def _last_lines(path: Path) -> str:

@@ -8,7 +8,7 @@ import psutil
 import uvloop
 from rich.console import Console
 
-from bench import home_read
+from bench import fanout, home_read
 
 
 def main() -> None:
@@ -19,6 +19,7 @@ def main() -> None:
         f"Python {platform.python_version()}; everything on this machine, the load included"
     )
     uvloop.run(home_read.run(console))
+    uvloop.run(fanout.run(console))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""A plan becomes a world: by the services' own RPCs, bounded, each once.
+"""A plan becomes a world: by the services' own RPCs, so many at once.
 
-Only what was refused for being too much is tried again, after the delay it was refused with. Any other
-error ends the demo: what was asked of the mesh would no longer be known.
+Every call here may be repeated (a post carries an idempotency key), so what is refused for being too much,
+or fails while something is away, is tried again after the delay given. Any other error ends the demo.
 """
 
 import asyncio
@@ -12,7 +12,12 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TypeVar
 
 from google.protobuf.message import Message
-from starling.gateway.v1.account_service_pb2 import LoginRequest, RegisterRequest
+from starling.gateway.v1.account_service_pb2 import (
+    LoginRequest,
+    LoginResponse,
+    RegisterRequest,
+    RegisterResponse,
+)
 from starling.graph.v1.graph_lookup_service_pb2 import BatchFollowRequest
 from starling.tweet.v1.tweet_service_pb2 import (
     DeleteTweetRequest,
@@ -24,7 +29,7 @@ from starling.tweet.v1.tweet_service_pb2 import (
 )
 
 from meshkit.background import gather_bounded
-from meshkit.errors import ResourceExhausted
+from meshkit.errors import AlreadyExists, DeadlineExceeded, ResourceExhausted, Unavailable
 from meshkit.snowflake import wall_clock_ms
 from stack.demo.plan import Plan, PlannedReaction
 from stack.demo.show import Done
@@ -35,8 +40,9 @@ REGISTERED_AT_ONCE = 4  # hashing a password takes a core
 FOLLOWS_AT_ONCE = 8
 FOLLOWS_A_CALL = 50
 WRITES_AT_ONCE = 32
+IDEMPOTENCY_KEY = "idempotency-key"
 PATIENCE_S = 60.0
-"""How long a call is tried again that is refused for being too much."""
+"""How long a call is repeated before its error is taken for the answer."""
 
 R = TypeVar("R")
 
@@ -59,7 +65,12 @@ class Loader:
                 password=self._world.password,
                 bio=f"Number {number} of Reed98",
             )
-            answer = await patiently(self._operator.accounts.Register, request)
+            answer: RegisterResponse | LoginResponse
+            try:
+                answer = await patiently(self._operator.accounts.Register, request)
+            except AlreadyExists:  # by an attempt whose answer was lost
+                login = LoginRequest(username=request.username, password=request.password)
+                answer = await patiently(self._operator.accounts.Login, login)
             done(1)
             expires_s = time.time() + answer.expires_in
             user = answer.user
@@ -91,9 +102,8 @@ class Loader:
         async def one(index: int) -> Tweet:
             planned = self._plan.tweets[index]
             request = PostTweetRequest(content=planned.content)
-            answer = await patiently(
-                self._operator.tweets.PostTweet, request, self._as(planned.author)
-            )
+            metadata = [*self._as(planned.author), (IDEMPOTENCY_KEY, f"{self._world.name}-{index}")]
+            answer = await patiently(self._operator.tweets.PostTweet, request, metadata)
             done(1)
             return Tweet(answer.tweet_id, planned.author, planned.content, answer.created_at)
 
@@ -202,15 +212,15 @@ class Tokens:
 async def patiently(
     call: Callable[..., Awaitable[R]], request: Message, metadata: Metadata | None = None
 ) -> R:
-    """The answer of an RPC, which is called again while it is refused for being too much."""
+    """The answer of an RPC that may be repeated, called again while the mesh asks for patience."""
     deadline = time.monotonic() + PATIENCE_S
     while True:
         try:
             return await call(request, metadata=metadata)
-        except ResourceExhausted as refusal:
+        except (ResourceExhausted, Unavailable, DeadlineExceeded) as refusal:
             if time.monotonic() > deadline:
                 raise
-            pause_s = refusal.retry_delay_s or 0.1
+            pause_s = refusal.retry_delay_s or 0.2
         # Not all at the same moment again.
         await asyncio.sleep(pause_s * (1 + secrets.randbelow(100) / 100))
 

@@ -64,6 +64,10 @@ class _Walk:
     found: list[Activity] = field(default_factory=list)
     months: list[int] = field(default_factory=list)
 
+    def take(self, number: int) -> list[int]:
+        """The next months to visit, newest first."""
+        return [self.months.pop() for _ in range(min(number, len(self.months)))]
+
 
 class ActivityPages:
     """Reads pages of activity."""
@@ -94,33 +98,44 @@ class ActivityPages:
         walks = {actor_id: _Walk() for actor_id in actor_ids}
 
         # The present month is where most of what is asked for lies: read it before asking the index.
-        present = between(max(month_of(now_ms - _LATE_MS), oldest), newest)
-        if present:
-            await self._visit({present[0]: list(walks)}, walks, bounds)
+        present = between(max(month_of(now_ms - _LATE_MS), oldest), newest)[:1]
+        found = await self._visit({month: list(walks) for month in present}, bounds)
+        for actor_id, walk in walks.items():
+            for month in present:
+                walk.found += found.get((actor_id, month), ())
         wanting = [a for a, walk in walks.items() if len(walk.found) <= limit]
         for actor_id, known in (await self._learn(wanting, now_ms)).items():
-            months = {*known.months, *between(known.open_from, newest)} - set(present[:1])
+            months = {*known.months, *between(known.open_from, newest)} - set(present)
             # The nearest is taken off the end.
             walks[actor_id].months = sorted(m for m in months if oldest <= m <= newest)
+        ahead = 1
         while wanting := [a for a in wanting if walks[a].months and len(walks[a].found) <= limit]:
             visits: dict[int, list[int]] = defaultdict(list)
-            for actor_id in wanting:
-                visits[walks[actor_id].months.pop()].append(actor_id)
-            await self._visit(visits, walks, bounds)
+            taken = {a: walks[a].take(ahead) for a in wanting}
+            for actor_id, months_taken in taken.items():
+                for month in months_taken:
+                    visits[month].append(actor_id)
+            found = await self._visit(visits, bounds)
+            for actor_id, months_taken in taken.items():
+                for month in months_taken:
+                    walks[actor_id].found += found.get((actor_id, month), ())
+            # Who did little in some months did little in more: twice as many at a time.
+            ahead *= 2
         return [
             ActorPage(a, walks[a].found[:limit], len(walks[a].found) > limit) for a in actor_ids
         ]
 
     async def _visit(
-        self, visits: dict[int, list[int]], walks: dict[int, _Walk], bounds: tuple[int, ...]
-    ) -> None:
-        """Read one month of each actor and append what is found."""
+        self, visits: dict[int, list[int]], bounds: tuple[int, ...]
+    ) -> dict[tuple[int, int], list[Activity]]:
+        """What lies within `bounds` by (actor, month), newest first, of the actors of each month."""
+        found: dict[tuple[int, int], list[Activity]] = defaultdict(list)
 
         async def read(work: tuple[int, list[int]]) -> None:
             month, actor_ids = work
             async for rows in self._session.pages(_PAGE, (actor_ids, month, *bounds)):
                 for actor_id, at_ms, tweet_id, author_id, username in rows:
-                    walks[actor_id].found.append(
+                    found[actor_id, month].append(
                         Activity(
                             at_ms=at_ms,
                             tweet_id=tweet_id,
@@ -132,6 +147,7 @@ class ActivityPages:
 
         works = [(month, some) for month, ids in visits.items() for some in chunks(ids, PARTITIONS)]
         await gather_bounded(AT_ONCE, read, works)
+        return found
 
     async def _learn(self, actor_ids: Sequence[int], now_ms: int) -> dict[int, _Known]:
         """The months of these actors, from memory where that is good enough."""

@@ -83,6 +83,10 @@ async def test_a_deleted_tweets_key_still_names_it_and_brings_nothing_back(
     with pytest.raises(NotFound):
         await tweet_svc.get(ada, tweet_id)
     assert await tweets_of(tweet_svc, ada) == []
+    # It is not posted anew under the key, which would be spam beside this one.
+    second = await tweet_svc.post(ada, "short life")
+    assert await tweet_svc.post(ada, "short life", key="gone") == tweet_id
+    assert await tweets_of(tweet_svc, ada) == [second]
 
 
 async def test_a_key_whose_tweet_was_refused_is_free(tweet_svc: Instance) -> None:

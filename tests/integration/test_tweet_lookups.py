@@ -34,8 +34,14 @@ def ms(*parts: int) -> int:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def tweet_svc(mesh_config: MeshConfig, bus: EventBus) -> AsyncIterator[Instance]:
-    async with running(mesh_config) as instance:
+    async with running(mesh_config, counting=False) as instance:
         yield instance
+
+
+async def count(instance: Instance, mesh_config: MeshConfig) -> None:
+    """Have everything so far counted."""
+    async with running(mesh_config):
+        await instance.quiet()
 
 
 async def write(instance: Instance, event: TweetEvent) -> None:
@@ -153,31 +159,33 @@ async def test_bounds_of_a_page_that_lie_outside_of_time(tweet_svc: Instance) ->
     assert await tweet_svc.activity() == []
 
 
-async def test_counts_by_month_follow_posts_and_deletions(tweet_svc: Instance) -> None:
+async def test_counts_by_month_follow_posts_and_deletions(
+    tweet_svc: Instance, mesh_config: MeshConfig
+) -> None:
     ada = Caller(6100, "ada")
     first_ms = ms(2026, 2, 1)
     ids = [await tweeted(tweet_svc, ada, first_ms + step) for step in (-2, -1, 0, 1)]
     await retweeted(tweet_svc, ada, Caller(6101, "bob"), 12345, first_ms + 5)
-    await tweet_svc.quiet()
+    await count(tweet_svc, mesh_config)
     assert await tweet_svc.tweets_count(ada) == 4
     deleted = TweetDeleted(
         tweet_id=ids[0], author_id=ada.user_id, changed_us=wall_clock_ms() * 1000
     )
     await write(tweet_svc, TweetEvent(deleted=deleted))
-    await tweet_svc.quiet()
+    await count(tweet_svc, mesh_config)
     assert await tweet_svc.tweets_count(ada) == 3
     (page,) = await tweet_svc.activity(ada)
     assert [month_of(entry.at_ms) for entry in page.activity] == [202602, 202602, 202602, 202601]
     # Written again, as a retry or the relay would, a post that was deleted stays so.
     await tweeted(tweet_svc, ada, first_ms - 2)
-    await tweet_svc.quiet()
+    await count(tweet_svc, mesh_config)
     assert await tweet_svc.tweets_count(ada) == 3
     assert ids[0] not in await tweet_svc.batch(ids)
 
 
 @pytest.mark.parametrize("counted", [False, True])
 async def test_earliest_retweets_equal_a_search_through_all(
-    tweet_svc: Instance, counted: bool
+    tweet_svc: Instance, mesh_config: MeshConfig, counted: bool
 ) -> None:
     dice = random.Random(11 + counted)
     start_ms, base = ms(2026, 6, 1), 7000 + 1000 * counted
@@ -194,7 +202,7 @@ async def test_earliest_retweets_equal_a_search_through_all(
                 jobs.append((user, tweet_id, at_ms))
     await gather_bounded(32, lambda job: retweeted(tweet_svc, job[0], author, job[1], job[2]), jobs)
     if counted:
-        await tweet_svc.quiet()
+        await count(tweet_svc, mesh_config)
     for size in (0, 1, 3, 17, 60, 120):
         among = dice.sample(crowd, size)
         ids = {user.user_id for user in among}
@@ -210,13 +218,15 @@ async def test_earliest_retweets_equal_a_search_through_all(
             assert (found.tweet_id, found.author_id) == (tweet_id, author.user_id)
 
 
-async def test_batches_keep_the_order_asked_and_name_what_is_missing(tweet_svc: Instance) -> None:
+async def test_batches_keep_the_order_asked_and_name_what_is_missing(
+    tweet_svc: Instance, mesh_config: MeshConfig
+) -> None:
     ada, bob = Caller(9000, "ada"), Caller(9001, "bob")
     ids = [await tweeted(tweet_svc, ada, ms(2026, 7, 1) + n) for n in range(120)]
     for tweet_id in ids[:3]:
         await tweet_svc.like(bob, tweet_id)
     await tweet_svc.retweet(bob, ids[1])
-    await tweet_svc.quiet()
+    await count(tweet_svc, mesh_config)
     asked = [*reversed(ids), 42, ids[0], 43]
     found = await tweet_svc.batch(asked)
     assert sorted(found) == sorted(ids)

@@ -155,14 +155,16 @@ class Instance:
 
     async def quiet(self, within_s: float = 15.0) -> None:
         """Return once every event so far has been handled by the counter, and acked."""
-        stream, consumer = self.bus.prefix + TWEETS.name, SPEC.name
+        stream = self.bus.prefix + TWEETS.name
+        last = (await self.bus.js.stream_info(stream)).state.last_seq
 
         async def all_handled() -> bool:
             try:
-                info = await self.bus.js.consumer_info(stream, consumer)
+                info = await self.bus.js.consumer_info(stream, SPEC.name)
             except nats.js.errors.NotFoundError:
                 return False
-            return not info.num_pending and not info.num_ack_pending
+            # Not its num_pending, which may not know yet of what was published just now.
+            return (info.ack_floor.stream_seq if info.ack_floor else 0) >= last
 
         await until(all_handled, within_s, "handling all events")
 

@@ -91,5 +91,5 @@ $(INSTALLED): pyproject.toml requirements.lock requirements-uv.lock
 		$(BIN)/python -m pip install --quiet --require-hashes -r requirements-uv.lock; \
 	fi
 	@$(BIN)/uv pip sync --python $(BIN)/python --require-hashes requirements.lock
-	@$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --editable .
+	@$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --no-build-isolation --editable .
 	@touch $@

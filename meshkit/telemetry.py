@@ -106,7 +106,10 @@ class span:
         parent = self._parent
         above = trace.get_current_span(parent)
         above_context = above.get_span_context()
-        if _tracer is None or (above_context.is_valid and not above_context.trace_flags.sampled):
+        # Calls to the stores from background work, such as the relay's sweeps, are nobody's trace.
+        nobodys = self._kind is SpanKind.CLIENT and not above_context.is_valid
+        unsampled = above_context.is_valid and not above_context.trace_flags.sampled
+        if _tracer is None or unsampled or nobodys:
             if parent is not None:
                 self._token = otel_context.attach(parent)
             return above

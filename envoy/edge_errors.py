@@ -32,8 +32,12 @@ class Refusal:
 
 
 MALFORMED = Refusal(400, 3, "MALFORMED_REQUEST", "the request is malformed")
-NOT_TRANSCODED = replace(MALFORMED, message="%LOCAL_REPLY_BODY%")
-"""Of the transcoder, which names the field: `limit: invalid value "abc" for type TYPE_UINT32`."""
+UNREAD = replace(MALFORMED, message="%LOCAL_REPLY_BODY%")
+"""Of the transcoder, which names the field: `limit: invalid value "abc" for type TYPE_UINT32`. From
+that `answers.lua` makes a BadRequest.
+"""
+_MARK = set_header("x-starling-unread", "1")
+
 UNAUTHENTICATED = Refusal(
     401, 16, "TOKEN_INVALID", "a valid access token is needed: Authorization: Bearer <token>"
 )
@@ -86,7 +90,7 @@ def local_reply() -> Json:
     return {
         "mappers": [
             {"filter": _details('== "direct_response"')},
-            _mapper(_details('.contains("grpc_json_transcode_failure")'), NOT_TRANSCODED),
+            _mapper(_details('.contains("grpc_json_transcode_failure")'), UNREAD, _MARK),
             _mapper(_details('.startsWith("jwt_authn_access_denied{Jwks")'), KEYS_MISSING),
             _mapper(_details('.startsWith("jwt_authn_access_denied")'), UNAUTHENTICATED),
             *(_mapper(http_status(refusal.status), refusal) for refusal in REFUSALS),
@@ -94,15 +98,13 @@ def local_reply() -> Json:
     }
 
 
-def _mapper(filter_: Json, refusal: Refusal) -> Json:
-    mapper: Json = {
+def _mapper(filter_: Json, refusal: Refusal, *headers: Json) -> Json:
+    return {
         "filter": filter_,
         "status_code": refusal.status,
+        "headers_to_add": list(headers),
         "body_format_override": {"json_format": refusal.body()},
     }
-    if refusal.retry_after_s:
-        mapper["headers_to_add"] = [set_header("retry-after", str(refusal.retry_after_s))]
-    return mapper
 
 
 def _details(test: str) -> Json:

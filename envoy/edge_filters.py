@@ -1,7 +1,8 @@
 """The edge's HTTP filters, in the order that a request meets them:
 
 limit of its address → limit of password attempts → token → limit of its user → size of its body →
-JSON to gRPC → router. Answers meet them from the end, and last `clean_answer`.
+JSON to gRPC → router. Answers meet them from the end, and last `answers.lua`, which completes
+errors, and `clean_answer`.
 """
 
 import math
@@ -22,7 +23,7 @@ CLOCK_SKEW_S = 5
 KEYS_AGE_S = 10.0
 """How long a new key of the gateway's may stay unknown."""
 
-_TRY_LATER = "response.headers[':status'] in ['429', '503']"
+_ANSWERS = Path(__file__).with_name("answers.lua")
 _IDENTITY = "x-starling-"
 
 
@@ -31,6 +32,11 @@ def filters(spec: MeshSpec, api: Api, descriptor: Path) -> list[Json]:
     limits = spec.limits
     return [
         _clean_answer(),
+        extension(
+            "answers",
+            "extensions.filters.http.lua.v3.Lua",
+            default_source_code={"inline_string": _ANSWERS.read_text()},
+        ),
         _limit("ip_limit", {"remote_address": {}}, "remote_address", limits.ip_rps, 1),
         {
             **_limit(AUTH_LIMIT, {"remote_address": {}}, "remote_address", limits.auth_per_min, 60),
@@ -84,7 +90,7 @@ def clean_request() -> Json:
 
 
 def _clean_answer() -> Json:
-    """Removes what is for the mesh, adds the trace's id and when to try again."""
+    """Removes what is for the mesh, adds the trace's id."""
     return extension(
         "clean_answer",
         "extensions.filters.http.header_mutation.v3.HeaderMutation",
@@ -94,7 +100,6 @@ def _clean_answer() -> Json:
                 _remove(prefix="x-envoy-"),
                 _remove(prefix=_IDENTITY),
                 _append("x-trace-id", "%TRACE_ID%"),
-                _append("retry-after", f"%CEL({_TRY_LATER} ? '1' : '')%"),
             ]
         },
     )

@@ -106,8 +106,10 @@ async def test_a_body_may_be_empty(mesh: Mesh) -> None:
         ("GET", "/v1/users/abc/followers", None, "user_id"),
         ("POST", "/v1/tweets", b'{"content":5}', "content"),
         ("POST", "/v1/tweets", b'{"content":{}}', "content"),
-        ("POST", "/v1/tweets", b'{"media_ids":[1]}', "media_ids"),
+        ("POST", "/v1/tweets", b'{"media_ids":[1]}', "media_ids[0]"),
         ("POST", "/v1/tweets", b'{"user_id":"x"}', "user_id"),
+        ("POST", "/v1/tweets", b'{"user_id":"a\\"}]%1"}', "user_id"),
+        ("DELETE", "/v1/tweets/5", b'{"tweet_id":"7"}', "tweet_id"),
         ("POST", "/v1/tweets", b"{bad", ""),
         ("POST", "/v1/tweets", b"[1]", ""),
         ("POST", "/v1/tweets", b'"x"', ""),
@@ -120,8 +122,11 @@ async def test_a_body_may_be_empty(mesh: Mesh) -> None:
 async def test_what_cannot_be_read_is_a_400_that_names_the_field(
     mesh: Mesh, verb: str, path: str, body: bytes | None, field: str
 ) -> None:
-    answer = await mesh.request(verb, path, content=body)
-    assert field in error(answer, 400, 3)["message"]
+    found = error(await mesh.request(verb, path, content=body), 400, 3)
+    assert found["details"][-1]["reason"] == "MALFORMED_REQUEST"
+    if field:
+        violations = found["details"][0]["field_violations"]
+        assert violations == [{**violations[0], "field": field, "description": found["message"]}]
     assert not mesh.recorder.calls
 
 

@@ -10,7 +10,7 @@ read without asking the index.
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -72,8 +72,14 @@ class _Walk:
 class ActivityPages:
     """Reads pages of activity."""
 
-    def __init__(self, session: CqlSession, remembered: int = 200_000) -> None:
+    def __init__(
+        self,
+        session: CqlSession,
+        remembered: int = 200_000,
+        clock_ms: Callable[[], int] = wall_clock_ms,
+    ) -> None:
         self._session = session
+        self._clock_ms = clock_ms
         self._remembered = remembered
         self._known: OrderedDict[int, _Known] = OrderedDict()
 
@@ -90,7 +96,7 @@ class ActivityPages:
         Only what is strictly older than `before` (ms since 1970, tweet id), and not before `since_ms`.
         `has_more` says exactly whether an entry within these bounds was left out.
         """
-        now_ms = wall_clock_ms()
+        now_ms = self._clock_ms()
         last_ms = now_ms + _AHEAD_MS
         newest = month_of(min(before[0], last_ms) if before else last_ms)
         oldest = month_of(min(since_ms, last_ms))

@@ -20,6 +20,7 @@ from meshkit.events import EventBus
 from meshkit.identity import Caller
 from meshkit.snowflake import first_id_at, wall_clock_ms
 from tests.integration.tweet_rig import Instance, running, users
+from tweet_svc.activity_pages import ActivityPages
 from tweet_svc.activity_store import ActivityStore
 from tweet_svc.changes import Changes
 from tweet_svc.months import month_of
@@ -139,6 +140,18 @@ async def test_pages_over_months_equal_a_sorted_list(tweet_svc: Instance) -> Non
     assert entries((await tweet_svc.activity(late))[0]) == []
     tweet_id = await tweeted(tweet_svc, late, now_ms - 3)
     assert entries((await tweet_svc.activity(late))[0]) == [(now_ms - 3, tweet_id, late.user_id)]
+
+
+async def test_a_month_that_gets_its_first_row_late_is_not_missed(tweet_svc: Instance) -> None:
+    """A post resumed under its key carries the time of its first try, perhaps of the month before."""
+    ada, midnight_ms = Caller(6050, "ada"), ms(2026, 5, 1)
+    pages = ActivityPages(tweet_svc.session, clock_ms=lambda: midnight_ms + 1_800_000)
+    for _ in range(2):
+        assert not (await pages.newest([ada.user_id], limit=5))[0].activity
+    written = [await tweeted(tweet_svc, ada, midnight_ms + step) for step in (-60_000, 1)]
+    (page,) = await pages.newest([ada.user_id], limit=5)
+    assert [entry.tweet_id for entry in page.activity] == written[::-1]
+    assert (await pages.newest([ada.user_id], limit=1))[0].has_more
 
 
 async def test_bounds_of_a_page_that_lie_outside_of_time(tweet_svc: Instance) -> None:

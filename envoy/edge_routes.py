@@ -36,7 +36,7 @@ def routes(api: Api) -> list[Json]:
     """All of the edge's routes, in the order they are tried."""
     calls = [(b, m) for m in api.methods for b in m.bindings]
     templates = dict.fromkeys((*_FIRST, *(b.template for b, _ in calls)))
-    found = [_other_protocols(), _encoded_query()]
+    found = [_other_protocols(), _odd_query()]
     for template in templates:
         here = [(b, m) for b, m in calls if b.template == template]
         for binding, method in here:
@@ -99,20 +99,24 @@ def _collision(binding: Binding, name: str) -> Json:
     )
 
 
-def _encoded_query() -> Json:
-    """The transcoder decodes the names in a query, routes do not: none of ours needs it."""
+def _odd_query() -> Json:
+    """The transcoder decodes the names in a query, routes do not: none of ours needs it. And a name
+    without a value it would not see at all, known or not.
+    """
     return _answer(
         {
             "prefix": "/",
             "headers": [
                 {
                     "name": ":path",
-                    "string_match": {"safe_regex": {"regex": r"[^?]*\?(?:.*&)?[^=&]*%.*"}},
+                    "string_match": {
+                        "safe_regex": {"regex": r"[^?]*\?(?:.*&)?(?:[^=&]*%.*|[^=&]+(?:&.*)?)"}
+                    },
                 }
             ],
         },
         MALFORMED,
-        body=MALFORMED.body("the query names a parameter that this call does not have"),
+        body=MALFORMED.body("the query is not name=value with the names of this call"),
     )
 
 

@@ -14,8 +14,8 @@ _STATS = (
     r"http\..*\.rbac\.(allowed|denied)",
     r"http\..*\.jwt_authn\.(allowed|denied|jwks_fetch_.*)",
     r".*\.http_local_rate_limit\.(rate_limited|ok)",
-    r"cluster\..*\.(upstream_rq_(total|active|time|retry|retry_success|retry_overflow|pending_overflow|timeout|[1-5]xx|rx_reset|tx_reset)|upstream_cx_(active|total|connect_fail))",
-    r"cluster\..*\.(membership_(healthy|total)|health_check\.(success|failure)|outlier_detection\.ejections_active)",
+    r"cluster\.[^.]*\.(upstream_rq_(total|active|time|retry|retry_success|retry_overflow|pending_overflow|timeout|[1-5]xx|rx_reset|tx_reset)|upstream_cx_(active|total|connect_fail))",
+    r"cluster\.[^.]*\.(membership_(healthy|total)|health_check\.(success|failure)|outlier_detection\.ejections_active)",
     r"listener\..*\.(downstream_cx_(total|active|overflow|transport_socket_connect_timeout)|ssl\.(handshake|connection_error|fail_.*))",
     r"overload\..*",
 )

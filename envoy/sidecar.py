@@ -9,7 +9,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from envoy import policy
 from envoy.api import Api, Method
-from envoy.bootstrap import bootstrap
+from envoy.bootstrap import bootstrap, connection_limit
 from envoy.connection_manager import (
     NOT_SENT_HEADER,
     UNTRACED,
@@ -32,6 +32,9 @@ from envoy.upstreams import (
 MAX_CALL_S = 15.0
 """The longest that a call may take, whatever its grpc-timeout says."""
 
+MAX_CONNECTIONS = 1000
+"""Callers' workers and health checks: a few each."""
+
 _HTTP2 = {
     "max_concurrent_streams": 1000,
     "initial_stream_window_size": 256 * 1024,
@@ -51,6 +54,7 @@ def sidecar(spec: MeshSpec, api: Api, service: ServiceSpec) -> Json:
         service.admin_port,
         listeners,
         [local_service_cluster(service), *clusters],
+        **connection_limit(MAX_CONNECTIONS),
     )
 
 

@@ -224,7 +224,7 @@ async def test_a_grpc_client_gets_nowhere(mesh: Mesh) -> None:
     credentials = grpc.ssl_channel_credentials(mesh.spec.ca.read_bytes())
     metadata = [("authorization", f"Bearer {mesh.token()}")]
     async with grpc.aio.secure_channel(f"localhost:{mesh.spec.edge.port}", credentials) as channel:
-        call = channel.unary_unary("/starling.tweet.v1.TweetService/PostTweet")
+        call: Any = channel.unary_unary("/starling.tweet.v1.TweetService/PostTweet")
         with pytest.raises(grpc.aio.AioRpcError):
             await call(b"", metadata=metadata, timeout=5)
     assert not mesh.recorder.calls

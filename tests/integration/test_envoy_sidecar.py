@@ -19,7 +19,7 @@ from starling.tweet.v1 import tweet_service_pb2
 
 from envoy import policy
 from tests.conftest import until
-from tests.integration.envoy_rig import SERVICES, Mesh, mesh_spec, new_directory, running
+from tests.integration.envoy_rig import SERVICES, Mesh, mesh_spec, new_directory, run_envoy, running
 
 CALLERS = ("edge", "operator", *SERVICES)
 BATCH_GET_USERS = "/starling.graph.v1.GraphLookupService/BatchGetUsers"
@@ -41,8 +41,9 @@ def mesh(shared_mesh: Mesh) -> Mesh:
 
 async def code(channel: grpc.aio.Channel, path: str, request: bytes = b"", **options: Any) -> Any:
     """The status code of a call."""
+    call: Any = channel.unary_unary(path)
     try:
-        await channel.unary_unary(path)(request, timeout=options.pop("timeout", 5), **options)
+        await call(request, timeout=options.pop("timeout", 5), **options)
     except grpc.aio.AioRpcError as error:
         return error.code()
     return grpc.StatusCode.OK
@@ -74,12 +75,13 @@ async def test_identity_travels_with_the_call(mesh: Mesh) -> None:
     metadata = (("x-starling-user-id", "42"), ("x-starling-username", "bob"))
     async with mesh.outbound("timeline_svc") as channel:
         request = graph_lookup_service_pb2.BatchGetUsersRequest(user_ids=[1]).SerializeToString()
-        await channel.unary_unary(BATCH_GET_USERS)(request, timeout=3, metadata=metadata)
-    call = mesh.recorder.last("BatchGetUsers")
-    assert call.metadata["x-starling-user-id"] == "42"
-    assert call.time_remaining_s is not None
-    assert 2 < call.time_remaining_s < 3.1  # gRPC rounds up
-    assert "x-forwarded-client-cert" not in call.metadata
+        call: Any = channel.unary_unary(BATCH_GET_USERS)
+        await call(request, timeout=3, metadata=metadata)
+    seen = mesh.recorder.last("BatchGetUsers")
+    assert seen.metadata["x-starling-user-id"] == "42"
+    assert seen.time_remaining_s is not None
+    assert 2 < seen.time_remaining_s < 3.1  # gRPC rounds up
+    assert "x-forwarded-client-cert" not in seen.metadata
 
 
 async def test_a_service_calls_whom_it_may_and_no_other(mesh: Mesh) -> None:
@@ -131,9 +133,10 @@ async def test_a_service_that_is_gone_is_reported_at_once_and_found_when_it_is_b
     await mesh.services["graph_svc"].stop()
     try:
         async with mesh.outbound("gateway") as channel:
+            call: Any = channel.unary_unary(BATCH_GET_USERS)
             started = time.monotonic()
             with pytest.raises(grpc.aio.AioRpcError) as failed:
-                await channel.unary_unary(BATCH_GET_USERS)(b"", timeout=5)
+                await call(b"", timeout=5)
             assert time.monotonic() - started < 1
             assert failed.value.code() == grpc.StatusCode.UNAVAILABLE
             assert "upstream" not in (failed.value.details() or "")
@@ -259,3 +262,23 @@ async def test_a_socket_left_behind_is_no_obstacle(mesh: Mesh) -> None:
         return answer.status_code == 200
 
     await until(served, within_s=3, what="the service that is back")
+
+
+async def test_a_sidecar_that_was_killed_is_back_at_its_addresses(mesh: Mesh) -> None:
+    """Its sockets are left behind by kill -9."""
+    name = "timeline_svc.envoy"
+    killed = mesh.envoys[name]
+    await killed.stop()
+    answer = await mesh.request("GET", "/v1/timeline/home")
+    assert answer.status_code == 503
+    assert "upstream" not in answer.text
+    again = await run_envoy(name, killed.admin_port, mesh.directory / "envoy" / f"{name}.json")
+    killed.process = again.process
+    await until(again.ready, what="the sidecar")
+
+    async def served() -> bool:
+        return (await mesh.request("GET", "/v1/timeline/home")).status_code == 200
+
+    await until(served, within_s=3, what="the way through the sidecar")
+    async with mesh.outbound("timeline_svc") as channel:
+        assert await code(channel, BATCH_GET_USERS) == grpc.StatusCode.OK

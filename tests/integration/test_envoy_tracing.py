@@ -56,7 +56,7 @@ async def traced(sampling_percent: float) -> AsyncIterator[tuple[Mesh, list[Span
                 metadata = dict(context.invocation_metadata())
                 passed = (("traceparent", metadata["traceparent"]),)
                 async with mesh.outbound("timeline_svc") as channel:
-                    call = channel.unary_unary(BATCH_GET_USERS)
+                    call: Any = channel.unary_unary(BATCH_GET_USERS)
                     await call(b"", timeout=3, metadata=passed)
                 return timeline_service_pb2.GetHomeTimelineResponse()
 

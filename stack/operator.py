@@ -2,6 +2,8 @@
 
 By mTLS with the `operator` certificate, to the services' inbound sidecars; what the operator may call
 stands in `envoy/policy.py`. It names the user that a call is for itself, as the edge does from a token.
+
+Its calls are not traced: they come by the ten thousand, and would drive the users' from the trace store.
 """
 
 import json
@@ -9,11 +11,15 @@ from types import TracebackType
 from typing import Self
 
 import grpc
+from opentelemetry import context as otel_context
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
+from opentelemetry.trace import SpanContext
 from starling.gateway.v1.account_service_pb2_grpc import AccountServiceStub
 from starling.graph.v1.graph_lookup_service_pb2_grpc import GraphLookupServiceStub
 from starling.tweet.v1.tweet_lookup_service_pb2_grpc import TweetLookupServiceStub
 from starling.tweet.v1.tweet_service_pb2_grpc import TweetServiceStub
 
+from meshkit import telemetry
 from meshkit.channel import MeshChannel
 from meshkit.identity import USER_ID_KEY, USERNAME_KEY
 from stack.certificates import OPERATOR
@@ -24,7 +30,8 @@ Metadata = list[tuple[str, str]]
 
 
 class Operator:
-    """Stubs of the services of the mesh that runs in `run`; their calls raise StarlingErrors.
+    """Stubs of the services of the mesh that runs in `run`, used in its `async with`; their calls raise
+    StarlingErrors.
 
     Raises StackError if no mesh runs there.
     """
@@ -41,6 +48,9 @@ class Operator:
         self.tweet_lookup = TweetLookupServiceStub(tweets)
 
     async def __aenter__(self) -> Self:
+        ids = RandomIdGenerator()
+        here = SpanContext(ids.generate_trace_id(), ids.generate_span_id(), is_remote=False)
+        self._untraced = otel_context.attach(telemetry.context_of(here))
         return self
 
     async def __aexit__(
@@ -49,6 +59,7 @@ class Operator:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        otel_context.detach(self._untraced)
         for channel in self._channels:
             await channel.close()
 

@@ -21,12 +21,12 @@ ASLEEP_SHARE = 0.125
 
 Steps = tuple[bool, ...]
 """Done (True) or undone, one after the other."""
-STEPS: Sequence[tuple[Steps, int]] = (
-    ((True,), 34),
-    ((True, True), 2),
-    ((True, False), 2),
-    ((True, False, True), 2),
-)
+ODD: Sequence[Steps] = ((True, True), (True, False), (True, False, True))
+"""What some do instead of once."""
+ODD_EACH = 300
+"""One of so many, at least one, does each of these. Few: a retweet undone drops the timelines that it had
+brought its tweet into, and dropped timelines are rebuilt, not pushed to.
+"""
 
 OPENINGS = (
     "Thesis parade", "The Doyle Owl", "Hum 110", "Paideia", "Renn Fayre", "Commons at midnight",
@@ -119,17 +119,20 @@ def _reactions(
     by_author: dict[int, list[int]] = {}
     for index, tweet in enumerate(tweets):
         by_author.setdefault(tweet.author, []).append(index)
-    steps, weights = zip(*STEPS, strict=True)
-    reactions = []
+    chosen: list[tuple[int, int]] = []
     for actor, friends in followees.items():
-        chosen: set[int] = set()
+        theirs: set[int] = set()
         for _ in range(dice.choice(each)):
             if dice.random() < AMONG_FRIENDS:
-                chosen.add(dice.choice(by_author[dice.choice(friends)]))
+                theirs.add(dice.choice(by_author[dice.choice(friends)]))
             else:
-                chosen.add(dice.randrange(len(tweets)))
-        for index in sorted(chosen):
-            (drawn,) = dice.choices(steps, weights)
-            reactions.append(PlannedReaction(actor, index, drawn))
+                theirs.add(dice.randrange(len(tweets)))
+        chosen += [(actor, tweet) for tweet in sorted(theirs)]
+    dice.shuffle(chosen)
+    odd = [steps for steps in ODD for _ in range(1 + len(chosen) // ODD_EACH)]
+    reactions = [
+        PlannedReaction(actor, tweet, odd[n] if n < len(odd) else (True,))
+        for n, (actor, tweet) in enumerate(chosen)
+    ]
     dice.shuffle(reactions)
     return reactions

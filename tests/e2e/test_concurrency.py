@@ -190,7 +190,7 @@ def test_follows_and_unfollows_at_once_end_in_one_state(register: Register) -> N
             fan.unfollow(star)
         fan.follow(star)
 
-    at_once([lambda f=f: fickle(f) for f in fans] * 2)  # type: ignore[misc]
+    at_once([lambda f=f: fickle(f) for f in fans] * 2)
     at_once([lambda f=f: f.follow(star) for f in fans])  # type: ignore[misc]
     wanted = {fan.user_id for fan in fans}
 

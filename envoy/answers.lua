@@ -32,6 +32,17 @@ local function name_field(handle)
   end
 end
 
+-- An exception's text, which grpcio sends with the code UNKNOWN, is for the service's log alone.
+local INTERNAL = '{"code":13,"message":"internal error","details":[{"@type":'
+  .. '"type.googleapis.com/google.rpc.ErrorInfo","reason":"INTERNAL","domain":"edge.starling"}]}'
+
+local function hide_unknown(handle)
+  local buffer = handle:body()
+  if buffer and buffer:getBytes(0, buffer:length()):find('^{"code":2,') then
+    handle:headers():replace("content-length", buffer:setBytes(INTERNAL))
+  end
+end
+
 function envoy_on_response(handle)
   local headers = handle:headers()
   local status = headers:get(":status")
@@ -42,6 +53,8 @@ function envoy_on_response(handle)
     if not headers:get("retry-after") then
       headers:add("retry-after", "1")
     end
+  elseif status == "500" then
+    hide_unknown(handle)
   elseif headers:get("x-starling-unread") then
     name_field(handle)
   end

@@ -97,7 +97,7 @@ _HTTP_FAILED = {
 
 _GRPC_FAILED = {
     "grpc_status_filter": {
-        "statuses": ["UNKNOWN", "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "PERMISSION_DENIED"]
+        "statuses": ["UNKNOWN", "DEADLINE_EXCEEDED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"]
     }
 }
 

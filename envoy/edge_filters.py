@@ -10,11 +10,17 @@ from pathlib import Path
 from typing import Any
 
 from envoy.api import Api
-from envoy.edge_routes import AUTH_LIMIT, BODY_LIMIT, JWT, PRIVATE, TRANSCODER
+from envoy.edge_routes import (
+    AUTH_LIMIT,
+    BODY_LIMIT,
+    JWT,
+    MAX_BODY_BYTES,
+    PRIVATE,
+    TRANSCODER,
+)
 from envoy.extension import Json, extension, seconds, set_header
 from envoy.spec import MeshSpec
 
-MAX_BODY_BYTES = 64 * 1024
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
 MAX_KNOWN_CLIENTS = 10_000
 """Addresses, and users, whose rates are remembered; the longest unseen is forgotten first."""

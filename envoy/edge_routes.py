@@ -21,6 +21,8 @@ TIMEOUT_S = 10.0
 SERVICE_DEADLINE_MS = 9_900
 """What services are given of it, so that it is they who report a timeout."""
 
+MAX_BODY_BYTES = 64 * 1024
+
 JWT = "jwt"
 AUTH_LIMIT = "auth_limit"
 TRANSCODER = "transcoder"
@@ -129,7 +131,7 @@ def _other_protocols() -> Json:
     """gRPC in all its forms is for the mesh alone. Envoy would answer it itself with HTTP 200 and a
     gRPC status: it is refused by a listener that does not see the content type.
     """
-    kinds = "grpc|connect|proto|x-proto|vnd.google.protobuf|octet-stream".replace(".", r"\.")
+    kinds = "grpc|connect|proto|x-proto|vnd.google.protobuf".replace(".", r"\.")
     return {
         "match": {
             "prefix": "/",
@@ -143,7 +145,14 @@ def _other_protocols() -> Json:
         "route": {"cluster": PRIVATE, "timeout": seconds(TIMEOUT_S)},
         "request_headers_to_remove": ["content-type", "te"],
         "decorator": {"operation": "refused", "propagate": False},
-        "typed_per_filter_config": {name: _disabled() for name in (JWT, TRANSCODER)},
+        "typed_per_filter_config": {
+            **{name: _disabled() for name in (JWT, TRANSCODER)},
+            # An answer before the body's end would be lost to a client that still sends.
+            BODY_LIMIT: typed(
+                "extensions.filters.http.buffer.v3.BufferPerRoute",
+                buffer={"max_request_bytes": 4 * MAX_BODY_BYTES},
+            ),
+        },
     }
 
 

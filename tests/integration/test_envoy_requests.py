@@ -220,6 +220,11 @@ async def test_grpc_in_any_form_is_refused(mesh: Mesh, content_type: str, path: 
     assert not mesh.recorder.calls
 
 
+async def test_a_large_body_of_another_protocol_is_refused_as_well(mesh: Mesh) -> None:
+    headers = {"content-type": "application/grpc"}
+    error(await mesh.request("POST", "/v1/tweets", content=b"x" * 200_000, headers=headers), 415, 3)
+
+
 async def test_a_grpc_client_gets_nowhere(mesh: Mesh) -> None:
     credentials = grpc.ssl_channel_credentials(mesh.spec.ca.read_bytes())
     metadata = [("authorization", f"Bearer {mesh.token()}")]
@@ -370,6 +375,15 @@ async def test_what_a_service_refuses_becomes_json(
     assert kinds["BadRequest"]["field_violations"][0]["field"] == "content"
     assert ("retry-after" in answer.headers) == (status in (429, 503))
     assert "grpc-status" not in answer.headers
+
+
+async def test_an_exceptions_text_does_not_get_out(mesh: Mesh) -> None:
+    async def fail(request: Any, context: Any) -> Any:
+        raise RuntimeError("the secret")
+
+    mesh.recorder.answers["/starling.tweet.v1.TweetService/PostTweet"] = fail
+    answer = await mesh.request("POST", "/v1/tweets", json={"content": "x"})
+    assert error(answer, 500, 13)["message"] == "internal error"
 
 
 async def test_answers_say_nothing_about_the_mesh(mesh: Mesh) -> None:

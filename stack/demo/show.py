@@ -79,10 +79,15 @@ def passed(console: Console, checked: str, took_s: float) -> None:
 def failed(console: Console, differences: Sequence[str], people: int) -> None:
     """The first differences, and how many there are."""
     console.print(
-        f"\n[bold red]FAILED[/]: {len(differences):,} differences for {people:,} people",
+        f"\n[bold red]FAILED[/]: {_many(len(differences), 'difference', 'differences')}"
+        f" for {_many(people, 'person', 'people')}",
         highlight=False,
     )
     for difference in differences[:MOST_SHOWN]:
         console.print(f"  {escape(difference)}", highlight=False, soft_wrap=True)
     if len(differences) > MOST_SHOWN:
         console.print(f"  … and {len(differences) - MOST_SHOWN:,} more", highlight=False)
+
+
+def _many(count: int, one: str, more: str) -> str:
+    return f"{count:,} {one if count == 1 else more}"

@@ -131,11 +131,12 @@ class Mesh:
     def _stack(self) -> dict[str, Any]:
         return json.loads((self.run_dir / "stack.json").read_text())  # type: ignore[no-any-return]
 
-    def _starling(self, *arguments: str) -> None:
+    def starling(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the `starling` command on this mesh."""
         environment = {
             name: value for name, value in os.environ.items() if name not in _NOT_INHERITED
         }
-        done = subprocess.run(
+        return subprocess.run(
             [sys.executable, "-m", "stack.cli", *arguments],
             env={
                 **environment,
@@ -147,6 +148,9 @@ class Mesh:
             text=True,
             check=False,
         )
+
+    def _starling(self, *arguments: str) -> None:
+        done = self.starling(*arguments)
         assert done.returncode == 0, f"starling {' '.join(arguments)}: {done.stdout}{done.stderr}"
 
 

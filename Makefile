@@ -90,6 +90,6 @@ $(INSTALLED): pyproject.toml requirements.lock requirements-uv.lock
 			"venv module (Debian: python3-venv), or name another: make PYTHON=..." >&2; exit 1; }; \
 		$(BIN)/python -m pip install --quiet --require-hashes -r requirements-uv.lock; \
 	fi
-	@$(BIN)/uv pip sync --python $(BIN)/python --require-hashes requirements.lock
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
 	@$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --no-build-isolation --editable .
 	@touch $@

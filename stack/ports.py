@@ -13,8 +13,8 @@ LOOPBACK = "127.0.0.1"
 
 
 # Below the range that systems take the ports of outgoing connections from (32768 on): a process
-# that died finds its port free when it is started again.
-FREE_RANGE = range(10_000, 32_000)
+# that died finds its port free when it is started again. Above the fixed ports of a mesh beside it.
+FREE_RANGE = range(16_000, 32_000)
 
 
 def free_ports(count: int) -> list[int]:

@@ -73,7 +73,7 @@ _STORE_COUNT = Statement(
 )
 _COUNTS = Statement(
     "activity_month.counts",
-    "SELECT tweets_count FROM activity_month WHERE actor_id = ?",
+    "SELECT tweets_count, WRITETIME(tweets_count) FROM activity_month WHERE actor_id = ?",
     idempotent=True,
 )
 
@@ -178,10 +178,10 @@ class ActivityStore:
         """Keep a month's count, of which the reading began at `as_of_us`."""
         await self._session.execute(_STORE_COUNT, (n, actor_id, month), timestamp_us=as_of_us)
 
-    async def tweets_count(self, actor_id: int) -> int:
-        """The sum of the months' counts."""
+    async def tweets_count(self, actor_id: int) -> tuple[int, int]:
+        """The sum of the months' counts, and the latest `as_of_us` of a month that it is made of."""
         rows = await self._session.execute(_COUNTS, (actor_id,))
-        return sum(n or 0 for (n,) in rows)
+        return sum(n or 0 for n, _ in rows), max((as_of or 0 for _, as_of in rows), default=0)
 
     def _opening(self, actor_id: int, month: int) -> list[Item]:
         if (actor_id, month) in self._open:

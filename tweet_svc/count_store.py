@@ -36,6 +36,11 @@ _STORE = Statement(
 _GET = Statement(
     "tweet_count.get", "SELECT kind, n FROM tweet_count WHERE tweet_id = ?", idempotent=True
 )
+_TOTAL = Statement(
+    "tweet_count.total",
+    "SELECT kind, n, WRITETIME(n) FROM tweet_count WHERE tweet_id = ?",
+    idempotent=True,
+)
 _GET_MANY = Statement(
     "tweet_count.get_many",
     "SELECT tweet_id, kind, n FROM tweet_count WHERE tweet_id IN ?",
@@ -79,6 +84,14 @@ class CountStore:
         for kind, n in await self._session.execute(_GET, (tweet_id,)):
             sums[kind] += n or 0
         return Counts(sums[LIKES], sums[RETWEETS])
+
+    async def total(self, tweet_id: int) -> tuple[Counts, int]:
+        """The counts of one tweet, and the latest `as_of_us` of a shard that they are made of."""
+        sums, newest_us = [0, 0, 0], 0
+        for kind, n, as_of_us in await self._session.execute(_TOTAL, (tweet_id,)):
+            sums[kind] += n or 0
+            newest_us = max(newest_us, as_of_us or 0)
+        return Counts(sums[LIKES], sums[RETWEETS]), newest_us
 
     async def get_many(self, tweet_ids: Sequence[int]) -> dict[int, Counts]:
         """The counts of those tweets that have any."""

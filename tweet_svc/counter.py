@@ -10,6 +10,8 @@ process.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from starling.tweet.v1.tweet_events_pb2 import (
     AuthorCountsChanged,
@@ -17,9 +19,11 @@ from starling.tweet.v1.tweet_events_pb2 import (
     TweetCountsChanged,
     TweetEvent,
 )
+from starling.tweet.v1.tweet_pb2 import Activity
 
 from meshkit.background import gather_bounded
 from meshkit.consumer import Consumer, EventMeta
+from meshkit.errors import Unavailable
 from meshkit.events import ConsumerSpec, EventBus
 from meshkit.recount import Recounter
 from meshkit.snowflake import timestamp_ms
@@ -34,7 +38,7 @@ from meshkit.streams import (
 )
 from tweet_svc.activity_store import ActivityStore
 from tweet_svc.clock import WriteClock
-from tweet_svc.count_store import LIKES, RETWEETS, CountStore
+from tweet_svc.count_store import LIKES, RETWEETS, Counts, CountStore
 from tweet_svc.like_store import LikeStore
 from tweet_svc.months import month_of
 from tweet_svc.retweet_store import RetweetStore
@@ -45,7 +49,13 @@ SPEC = ConsumerSpec("tweet-counter", TWEETS.name, max_in_flight=1000)
 
 _AROUND_MS = 60_000
 """Two processes that retweet at once write their rows within this."""
-_SHARDS_AT_ONCE = 4
+_AT_ONCE = 4
+"""Partitions of one tweet or author counted at a time."""
+_RECOUNTS = 8
+_FIXES = 4
+"""Looks at one retweet's rows before its event is put back for later."""
+
+T = TypeVar("T")
 
 
 class Counter:
@@ -62,6 +72,8 @@ class Counter:
     ) -> None:
         self._bus = bus
         self._clock = clock
+        # Apart from the clock of writes, which must not be driven ahead by another process's.
+        self._times = WriteClock(clock.now_us)
         self._activity = activity
         self._likes = likes
         self._retweets = retweets
@@ -112,62 +124,101 @@ class Counter:
         await self._authors.mark(author_id)
 
     async def _recount_tweet(self, tweet_id: int) -> None:
-        async def recount(dirty: tuple[int, int]) -> None:
-            kind, shard = dirty
-            as_of_us = self._clock.next_us()
-            store = self._likes if kind == LIKES else self._retweets
-            n = await store.count(tweet_id, shard)
-            await self._counts.store(tweet_id, kind, shard, n, as_of_us)
-
         # A failure fails the events that wait, which come again and mark again.
-        await gather_bounded(_SHARDS_AT_ONCE, recount, self._dirty_shards.pop(tweet_id, ()))
-        # Of two instances that recount one tweet at once, the later to read has both results.
-        as_of_us = self._clock.next_us()
-        likes, retweets = await self._counts.get(tweet_id)
+        dirty = self._dirty_shards.pop(tweet_id, set())
+
+        async def recount(as_of_us: int) -> tuple[Counts, int]:
+            async def shard(mark: tuple[int, int]) -> None:
+                kind, number = mark
+                store = self._likes if kind == LIKES else self._retweets
+                n = await store.count(tweet_id, number)
+                await self._counts.store(tweet_id, kind, number, n, as_of_us)
+
+            await gather_bounded(_AT_ONCE, shard, dirty)
+            return await self._counts.total(tweet_id)
+
+        counts, as_of_us = await self._newest(recount)
         changed = TweetCountsChanged(
-            tweet_id=tweet_id, likes_count=likes, retweets_count=retweets, as_of_us=as_of_us
+            tweet_id=tweet_id,
+            likes_count=counts.likes,
+            retweets_count=counts.retweets,
+            as_of_us=as_of_us,
         )
         await self._bus.publish(
             TWEET_COUNTS_CHANGED,
             TweetEvent(counts_changed=changed),
-            msg_id=f"{TWEET_COUNTS_CHANGED}:{tweet_id}:{as_of_us}",
+            msg_id=f"{TWEET_COUNTS_CHANGED}:{tweet_id}:{as_of_us}:{counts.likes}:{counts.retweets}",
         )
 
     async def _recount_author(self, author_id: int) -> None:
-        async def recount(month: int) -> None:
-            as_of_us = self._clock.next_us()
-            n = await self._activity.count_tweets(author_id, month)
-            await self._activity.store_tweets_count(author_id, month, n, as_of_us)
+        dirty = self._dirty_months.pop(author_id, set())
 
-        await gather_bounded(_SHARDS_AT_ONCE, recount, self._dirty_months.pop(author_id, ()))
-        as_of_us = self._clock.next_us()
-        tweets = await self._activity.tweets_count(author_id)
+        async def recount(as_of_us: int) -> tuple[int, int]:
+            async def one(month: int) -> None:
+                n = await self._activity.count_tweets(author_id, month)
+                await self._activity.store_tweets_count(author_id, month, n, as_of_us)
+
+            await gather_bounded(_AT_ONCE, one, dirty)
+            return await self._activity.tweets_count(author_id)
+
+        tweets, as_of_us = await self._newest(recount)
         changed = AuthorCountsChanged(author_id=author_id, tweets_count=tweets, as_of_us=as_of_us)
         await self._bus.publish(
             AUTHOR_COUNTS_CHANGED,
             TweetEvent(author_counts_changed=changed),
-            msg_id=f"{AUTHOR_COUNTS_CHANGED}:{author_id}:{as_of_us}",
+            msg_id=f"{AUTHOR_COUNTS_CHANGED}:{author_id}:{as_of_us}:{tweets}",
         )
+
+    async def _newest(self, recount: Callable[[int], Awaitable[tuple[T, int]]]) -> tuple[T, int]:
+        """What `recount(as_of_us)` finds when nothing in its sum is of a later time than its own.
+
+        It is given the time before it reads, stores what it counts under it, and returns the sum with the
+        latest time in it. If that is another process's, recounting at the same moment or by a faster clock,
+        it counts once more, later than that: so neither that store nor whoever hears both sums can hold the
+        older for the newer.
+        """
+        after_us = 0
+        for _ in range(_RECOUNTS):
+            as_of_us = self._times.next_us(after_us)
+            found, newest_us = await recount(as_of_us)
+            if newest_us <= as_of_us:
+                return found, as_of_us
+            after_us = newest_us
+        raise Unavailable("a count does not come to rest")
 
     async def _reconcile(self, changed: RetweetChanged) -> None:
         """Leave exactly one activity row for a retweet that stands, and none for one that does not.
 
         Two processes that change one retweet at once each know only the row they write: what they left is
-        found here, by whichever of their events comes later. What was written after `seen_us` is not
-        touched: it has an event of its own.
+        found here, by whichever of their events comes later. A fix may itself rest on what has just changed,
+        so it is looked at again until there is nothing to fix.
         """
         made = changed.activity
         if made.actor_id == made.author_id:
             return
+        for _ in range(_FIXES):
+            if not await self._fix(made):
+                return
+        raise Unavailable("the activity of a retweet does not come to rest")
+
+    async def _fix(self, made: Activity) -> bool:
+        """Make the rows around agree with what stands; whether any had to be written.
+
+        What was written later than this began is not touched: it has an event of its own.
+        """
         seen_us = self._clock.next_us()
         standing = await self._retweets.get(made.actor_id, made.tweet_id)
         times = [made.at_ms] if standing is None else [made.at_ms, standing.retweeted_ms]
         places = await self._activity.retweets_around(
             made.actor_id, made.tweet_id, min(times) - _AROUND_MS, max(times) + _AROUND_MS
         )
-        for place in places:
-            if standing is None or place.at_ms != standing.retweeted_ms:
-                await self._activity.remove(made.actor_id, place, seen_us)
-        if standing is not None and all(p.at_ms != standing.retweeted_ms for p in places):
-            made.at_ms = standing.retweeted_ms
-            await self._activity.restore_retweet(made, seen_us)
+        wrong = [p for p in places if standing is None or p.at_ms != standing.retweeted_ms]
+        for place in wrong:
+            await self._activity.remove(made.actor_id, place, seen_us)
+        if standing is None or len(places) > len(wrong):
+            return bool(wrong)
+        missing = Activity()
+        missing.CopyFrom(made)
+        missing.at_ms = standing.retweeted_ms
+        await self._activity.restore_retweet(missing, seen_us)
+        return True

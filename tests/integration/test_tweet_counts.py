@@ -19,6 +19,7 @@ from meshkit.snowflake import timestamp_ms
 from meshkit.streams import COUNTS
 from tests.conftest import until
 from tests.integration.tweet_rig import Instance, running, users
+from tweet_svc.clock import WriteClock, wall_clock_us
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -221,3 +222,23 @@ async def test_the_mesh_hears_of_authors_counts(tweet_svc: Instance) -> None:
         if event.author_counts_changed.author_id == author.user_id
     ]
     assert max(told, key=lambda each: each.as_of_us).tweets_count == 4
+
+
+async def test_counts_are_exact_though_the_clocks_differ(
+    tweet_svc: Instance, mesh_config: MeshConfig
+) -> None:
+    """A recount stored under a fast clock's time does not outlive the one that saw more."""
+    author, crowd = Caller(600, "author"), users(40, first=601)
+    fast = WriteClock(lambda: wall_clock_us() + 2_000_000)
+    async with running(mesh_config, clock=fast):
+        tweet_id = await tweet_svc.post(author, "whose time is it")
+        for few in (crowd[n : n + 8] for n in range(0, 40, 8)):
+            await asyncio.gather(*(tweet_svc.like(user, tweet_id) for user in few))
+        await tweet_svc.quiet()
+        assert (await tweet_svc.get(author, tweet_id)).likes_count == 40
+    told = [
+        event.counts_changed
+        for event in await tweet_svc.events(COUNTS)
+        if event.counts_changed.tweet_id == tweet_id
+    ]
+    assert max(told, key=lambda each: each.as_of_us).likes_count == 40

@@ -65,8 +65,8 @@ class ConsumerSpec:
     subjects: tuple[str, ...] = ()
     max_in_flight: int = 64
     ack_wait_s: float = 8.0
-    max_deliver: int = 10
-    backoff_s: tuple[float, ...] = (0.2, 1.0, 5.0, 15.0)
+    max_deliver: int = 30
+    backoff_s: tuple[float, ...] = (0.2, 1.0, 5.0)
 
 
 DEAD_LETTERS = StreamSpec("DLQ", ("dlq.>",), max_age_s=30 * 86400.0, max_bytes=64 << 20)

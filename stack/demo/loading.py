@@ -37,9 +37,9 @@ from stack.demo.world import Like, Person, Retweet, Tweet, World
 from stack.operator import Metadata, Operator, acting_for
 
 REGISTERED_AT_ONCE = 4  # hashing a password takes a core
-FOLLOWS_AT_ONCE = 8
+FOLLOWS_AT_ONCE = 4
 FOLLOWS_A_CALL = 50
-WRITES_AT_ONCE = 32
+WRITES_AT_ONCE = 16
 IDEMPOTENCY_KEY = "idempotency-key"
 PATIENCE_S = 60.0
 """How long a call is repeated before its error is taken for the answer."""

@@ -69,6 +69,7 @@ class _Demo:
             f"[bold]socfb-Reed98[/]: {len(drawn.followees):,} people, {len(friendships):,} friendships"
             f" [dim](seed {seed}; their usernames begin with {made.name})[/]",
             highlight=False,
+            soft_wrap=True,
         )
         try:
             async with Operator(self.run) as operator, self._rest(status) as rest:

@@ -36,7 +36,8 @@ class Phases:
             MofNCompleteColumn(),
             TimeElapsedColumn(),
         )
-        with Progress(*columns, console=self._console, transient=True) as bars:
+        silent = not self._console.is_terminal  # it would leave empty lines in a file
+        with Progress(*columns, console=self._console, transient=True, disable=silent) as bars:
             task = bars.add_task(title, total=total)
 
             def done(more: int) -> None:

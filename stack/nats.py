@@ -17,7 +17,7 @@ port: {port}
 http: "{host}:{monitor_port}"
 jetstream {{
   store_dir: "{store_dir}"
-  max_file_store: 4GB
+  max_file_store: 64GB
   max_memory_store: 64MB
   # The default acknowledges first and syncs two minutes later: a power loss would take acknowledged
   # events along.

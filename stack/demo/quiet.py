@@ -16,9 +16,7 @@ from nats.js import JetStreamContext
 from meshkit.config import MeshConfig
 from meshkit.cql import CqlSession, Statement
 from meshkit.outbox import SHARDS, OutboxStatements
-from stack import state
 from stack.errors import StackError
-from stack.run_dir import RunDir
 from stack.state import SupervisorStatus
 
 POLL_S = 0.1
@@ -132,11 +130,3 @@ def config_of(status: SupervisorStatus) -> MeshConfig:
 
 def _known(settings: dict[str, str]) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if name in MeshConfig.model_fields}
-
-
-def running(run: RunDir) -> SupervisorStatus:
-    """The running mesh of `run`. Raises StackError if none runs."""
-    status = state.read(run)
-    if not status or not state.supervisor_pid(run):
-        raise StackError("The mesh does not run: `starling up` (or `make up`) starts it.")
-    return status

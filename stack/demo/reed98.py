@@ -13,10 +13,11 @@ from starling.tweet.v1.tweet_lookup_service_pb2 import ListActivityRequest
 from envoy.spec import RateLimits
 from meshkit.background import gather_bounded
 from meshkit.errors import StarlingError
+from stack import state
 from stack.demo import checking, graph, plan, show, world
 from stack.demo.loading import Loader, Tokens, reactions
 from stack.demo.oracle import Oracle
-from stack.demo.quiet import Backlog, running
+from stack.demo.quiet import Backlog
 from stack.demo.reading import READ_AT_ONCE, Rest
 from stack.demo.world import Person, World
 from stack.errors import StackError
@@ -50,13 +51,21 @@ def _directory(run: RunDir) -> Path:
     return run.root / "demo"
 
 
+def _running(run: RunDir) -> SupervisorStatus:
+    """The running mesh of `run`. Raises StackError if none runs."""
+    status = state.read(run)
+    if not status or not state.supervisor_pid(run):
+        raise StackError("The mesh does not run: `starling up` (or `make up`) starts it.")
+    return status
+
+
 @dataclass
 class _Demo:
     run: RunDir
     console: Console
 
     async def load_and_check(self, friendships: list[graph.Friendship], seed: int) -> bool:
-        status, phases = running(self.run), show.Phases(self.console)
+        status, phases = _running(self.run), show.Phases(self.console)
         drawn = plan.draw(graph.followees(friendships), seed)
         made = World(
             name=f"reed98_{secrets.token_hex(3)}",
@@ -80,7 +89,7 @@ class _Demo:
             raise StackError(f"The mesh answered {error.reason}: {error.message}") from error
 
     async def check(self, made: World, file: Path) -> bool:
-        status, phases = running(self.run), show.Phases(self.console)
+        status, phases = _running(self.run), show.Phases(self.console)
         try:
             async with Operator(self.run) as operator, self._rest(status) as rest:
                 return await self._check(operator, rest, made, file, phases)

@@ -17,7 +17,7 @@ import pytest
 from .mesh import Mesh
 from .rest import Person, Rest
 
-FAULTS_LAST = ("test_demo", "test_model", "test_limits", "test_faults")
+FAULTS_LAST = ("test_model", "test_limits", "test_demo", "test_faults")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

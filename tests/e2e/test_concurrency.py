@@ -278,19 +278,21 @@ def test_a_stampede_on_a_cold_timeline(register: Register, mesh: Mesh) -> None:
 
 
 PAGE_SIZES = (1, 7, 20, 100)
+CROWD_POSTS_EACH = 88
+"""Of twelve: 1056 tweets, and 1000 are cached."""
 
 
 @pytest.fixture(scope="module")
 def crowd(rest: Rest) -> tuple[Person, list[str]]:
-    """A reader of a dozen authors who posted 360 tweets at once, and the ids in order."""
+    """A reader of a dozen authors who posted at once more than is cached, and the ids in order."""
     reader, *authors = at_once([rest.register] * 13, 4)
     for author in authors:
         reader.follow(author)
 
     def posts(author: Person) -> list[Answer]:
-        body = {"content": ""}
         return [
-            author.call("POST", "/v1/tweets", json={**body, "content": unique()}) for _ in range(30)
+            author.call("POST", "/v1/tweets", json={"content": unique()})
+            for _ in range(CROWD_POSTS_EACH)
         ]
 
     answers = [a for each in at_once([lambda a=a: posts(a) for a in authors]) for a in each]  # type: ignore[misc]
@@ -303,6 +305,21 @@ def test_paging_a_crowds_feed(crowd: tuple[Person, list[str]], limit: int) -> No
     reader, wanted = crowd
     eventually(lambda: len(reader.home_ids()) == len(wanted), FRESH_S)
     assert reader.home_ids(limit) == wanted
+
+
+def test_the_most_popular_are_found_past_the_cache(
+    crowd: tuple[Person, list[str]], register: Register
+) -> None:
+    reader, wanted = crowd
+    fans = register(2)
+    for fan in fans:
+        fan.like(wanted[-1])
+        fan.retweet(wanted[-2])
+
+    def found() -> bool:
+        return [tweet["tweet_id"] for tweet in reader.popular(2)] == [wanted[-2], wanted[-1]]
+
+    eventually(found, FRESH_S, "the two tweets that somebody liked")
 
 
 @pytest.mark.parametrize("limit", [7, 20])

@@ -160,8 +160,7 @@ def test_bad_queries_of_lists(
     busy: tuple[Person, Person], path: str, query: str, named: str
 ) -> None:
     ada, _ = busy
-    error = refused(ada.raw("GET", f"{path.format(ada.user_id)}?{query}"), 400)
-    assert named in error["message"]
+    refused(ada.raw("GET", f"{path.format(ada.user_id)}?{query}"), 400, field=named)
 
 
 @pytest.mark.parametrize("path", LISTS)
@@ -273,7 +272,7 @@ def test_paging_while_new_tweets_arrive_and_old_ones_go(register: Register, mesh
 )
 def test_bad_k(busy: tuple[Person, Person], path: str, query: str, named: str) -> None:
     ada, _ = busy
-    assert named in refused(ada.raw("GET", f"{path}?{query}"), 400)["message"]
+    refused(ada.raw("GET", f"{path}?{query}"), 400, field=named)
 
 
 def test_k_at_its_limits(busy: tuple[Person, Person]) -> None:

@@ -27,6 +27,30 @@ def too_many(answer: httpx.Response) -> int:
     return int(seconds)
 
 
+def test_how_long_a_token_lives_and_a_tweet_is(mesh: Mesh, rest: Rest) -> None:
+    """First in this module: the limits are still large."""
+    with mesh.settings(ACCESS_TOKEN_TTL_S="2", TWEET_MAX_CHARS="280"):
+        body = {"username": f"l_{secrets.token_hex(6)}", "display_name": "L", "password": PASSWORD}
+        answer = rest.call("POST", "/v1/users", json=body)
+        check_signed_in(answer, expires_in=2)
+        ada = rest.person(answer)
+        tweet_id = ada.post(secrets.token_hex(140))
+        refused(ada.raw("POST", "/v1/tweets", json={"content": "x" * 281}), 400, field="content")
+
+        def over() -> bool:
+            return ada.raw("GET", "/v1/timeline/home").status_code == 401
+
+        eventually(over, 63, "the end of the access token", every_s=0.5)
+        renewed = rest.call("POST", "/v1/auth/refresh", json={"refresh_token": ada.refresh_token})
+        ada = rest.person(renewed)
+        assert len(ada.tweet(tweet_id)["content"]) == 280
+    # A tweet that was posted under the larger limit stays whole under the smaller.
+    login = {"username": ada.username, "password": PASSWORD}
+    again = rest.person(rest.call("POST", "/v1/auth/login", json=login))
+    assert len(again.tweet(tweet_id)["content"]) == 280
+    refused(again.raw("POST", "/v1/tweets", json={"content": "x" * 141}), 400, field="content")
+
+
 @pytest.fixture(scope="module")
 def people(rest: Rest) -> list[Person]:
     """Registered while that was not limited."""
@@ -86,27 +110,3 @@ def test_an_addresss_passwords(rest: Rest, people: list[Person]) -> None:
     new = {"username": f"l_{secrets.token_hex(6)}", "display_name": "L", "password": PASSWORD}
     too_many(rest.raw("POST", "/v1/users", json=new))
     answer_of(people[3].raw("GET", "/v1/timeline/home"))
-
-
-def test_how_long_a_token_lives_and_a_tweet_is(mesh: Mesh, rest: Rest) -> None:
-    """Last in this module: only now it is sure that the limits are large again."""
-    with mesh.settings(ACCESS_TOKEN_TTL_S="2", TWEET_MAX_CHARS="280"):
-        body = {"username": f"l_{secrets.token_hex(6)}", "display_name": "L", "password": PASSWORD}
-        answer = rest.call("POST", "/v1/users", json=body)
-        check_signed_in(answer, expires_in=2)
-        ada = rest.person(answer)
-        tweet_id = ada.post(secrets.token_hex(140))
-        refused(ada.raw("POST", "/v1/tweets", json={"content": "x" * 281}), 400, field="content")
-
-        def over() -> bool:
-            return ada.raw("GET", "/v1/timeline/home").status_code == 401
-
-        eventually(over, 63, "the end of the access token", every_s=0.5)
-        renewed = rest.call("POST", "/v1/auth/refresh", json={"refresh_token": ada.refresh_token})
-        ada = rest.person(renewed)
-        assert len(ada.tweet(tweet_id)["content"]) == 280
-    # A tweet that was posted under the larger limit stays whole under the smaller.
-    login = {"username": ada.username, "password": PASSWORD}
-    again = rest.person(rest.call("POST", "/v1/auth/login", json=login))
-    assert len(again.tweet(tweet_id)["content"]) == 280
-    refused(again.raw("POST", "/v1/tweets", json={"content": "x" * 141}), 400, field="content")

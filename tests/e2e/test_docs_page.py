@@ -78,7 +78,8 @@ def contract(document: Json, rest: Rest) -> Contract:
 
 def reason(status: Json) -> str:
     """The reason of an error's body."""
-    return str(status["details"][0]["reason"])
+    (info,) = [each for each in status["details"] if each["@type"].endswith("ErrorInfo")]
+    return str(info["reason"])
 
 
 def test_the_page_and_all_it_links_to(rest: Rest) -> None:

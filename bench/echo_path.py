@@ -78,6 +78,7 @@ async def echo_path(mesh: Mesh) -> AsyncIterator[EchoPath]:
             },
             stdout=asyncio.subprocess.DEVNULL,
         )
+        await _ready(probes.grpc_health(socket))
         for name, concurrency in (
             ("edge", EDGE_CONCURRENCY),
             (f"{SERVICE}.envoy", SIDECAR_CONCURRENCY),
@@ -92,7 +93,6 @@ async def echo_path(mesh: Mesh) -> AsyncIterator[EchoPath]:
                 "--log-level",
                 "error",
             )
-        await _ready(probes.grpc_health(socket))
         await _ready(probes.http_ok(admin, "/ready"))
         await _ready(probes.envoy_upstreams(edge_admin))
         yield EchoPath(edge_port, {name: child.pid for name, child in children.items()})

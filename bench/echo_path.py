@@ -16,6 +16,7 @@ from pathlib import Path
 from bench.mesh import Mesh
 from envoy.binary import envoy_path
 from envoy.rendering import render
+from envoy.spec import RateLimits
 from stack import probes
 from stack.envoys import EDGE_CONCURRENCY, SIDECAR_CONCURRENCY, mesh_spec
 from stack.ports import free_ports
@@ -23,6 +24,7 @@ from stack.process import NotReadyError, Probe
 
 SERVICE = "timeline_svc"
 START_WITHIN_S = 30.0
+NO_LIMIT = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ async def echo_path(mesh: Mesh) -> AsyncIterator[EchoPath]:
         spec = mesh_spec(mesh.run, _ports(mesh), tuple(_services(mesh)))
         spec = replace(
             spec,
+            limits=RateLimits(ip_rps=NO_LIMIT, user_rps=NO_LIMIT, auth_per_min=NO_LIMIT),
             edge=replace(
                 spec.edge,
                 port=edge_port,

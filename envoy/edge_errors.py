@@ -91,7 +91,9 @@ def local_reply() -> Json:
         "mappers": [
             {"filter": _details('== "direct_response"')},
             _mapper(_details('.contains("grpc_json_transcode_failure")'), UNREAD, _MARK),
-            _mapper(_details('.startsWith("jwt_authn_access_denied{Jwks_remote_fetch")'), KEYS_MISSING),
+            _mapper(
+                _details('.startsWith("jwt_authn_access_denied{Jwks_remote_fetch")'), KEYS_MISSING
+            ),
             _mapper(_details('.startsWith("jwt_authn_access_denied")'), UNAUTHENTICATED),
             *(_mapper(http_status(refusal.status), refusal) for refusal in REFUSALS),
         ]

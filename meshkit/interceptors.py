@@ -14,6 +14,8 @@ from typing import Any, NoReturn
 
 import grpc
 import protovalidate
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import DecodeError
 from grpc_status import rpc_status
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -90,7 +92,7 @@ class Intercepted:
             return inner
         return grpc.unary_unary_rpc_method_handler(
             self._around(method, inner.unary_unary),
-            request_deserializer=inner.request_deserializer,
+            request_deserializer=_parser(inner.request_deserializer),
             response_serializer=_serialize,
         )
 
@@ -111,6 +113,8 @@ class Intercepted:
             try:
                 if limit_s is not None and limit_s < LEAST_S:
                     raise DeadlineExceeded("the deadline is too near")
+                if isinstance(request, StarlingError):
+                    raise request
                 violations = collect(request)
                 if violations:
                     raise _invalid(violations)
@@ -174,6 +178,27 @@ def _enter(
 
 def _text(value: str | bytes) -> str:
     return value if isinstance(value, str) else value.decode("utf-8", "replace")
+
+
+def _parser(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """Gives an InvalidArgument in the place of a request that cannot be parsed: grpc would answer UNKNOWN.
+
+    What comes through the edge is a message; only its texts may be bytes that are no UTF-8.
+    """
+    kind = getattr(deserialize, "__self__", None)
+    fields = kind.DESCRIPTOR.fields if kind is not None else ()
+    texts = [field.name for field in fields if field.type == FieldDescriptor.TYPE_STRING]
+
+    def parse(data: bytes) -> Any:
+        try:
+            return deserialize(data)
+        except DecodeError:
+            return InvalidArgument.fields(
+                [FieldViolation(name, "must be UTF-8 text") for name in texts]
+                or [FieldViolation("", "the request cannot be parsed")]
+            )
+
+    return parse
 
 
 def _serialize(response: Any) -> bytes:

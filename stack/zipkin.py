@@ -9,7 +9,7 @@ from stack.process import Process
 from stack.run_dir import RunDir
 
 HEAP_MB = 128
-KEPT_SPANS = 40_000
+KEPT_SPANS = 20_000
 
 
 def zipkin(run: RunDir, port: int) -> Process:

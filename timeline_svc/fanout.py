@@ -129,11 +129,7 @@ class Fanout:
             activity.actor_id, FOLLOWERS_A_CHUNK
         ):
             if followers_count >= self._celebrity_followers:
-                await self._bus.publish(
-                    streams.CELEBRITY_ACTIVITY,
-                    CelebrityActivity(activity=activity, withdrawn=withdrawn),
-                    msg_id=f"celebrity:{meta.subject}:{meta.sequence}",
-                )
+                await self._to_log(activity, meta, withdrawn=withdrawn)
                 return
             if number == 0 and not more:
                 await self._deliver(activity, follower_ids, withdrawn=withdrawn)
@@ -145,6 +141,20 @@ class Fanout:
             if len(pages) == PUBLISHES_AT_ONCE or not more:
                 await self._publish_chunks(pages, meta, number - len(pages))
                 pages = []
+
+    async def _to_log(self, activity: Activity, meta: EventMeta, *, withdrawn: bool) -> None:
+        msg_id = f"celebrity:{meta.subject}:{meta.sequence}"
+        await self._bus.publish(
+            streams.CELEBRITY_ACTIVITY,
+            CelebrityActivity(activity=activity, withdrawn=withdrawn),
+            msg_id=msg_id,
+        )
+        if not withdrawn and not await self._stands(activity):
+            await self._bus.publish(
+                streams.CELEBRITY_ACTIVITY,
+                CelebrityActivity(activity=activity, withdrawn=True),
+                msg_id=f"{msg_id}:withdrawn",
+            )
 
     async def _publish_chunks(
         self, chunks: Sequence[FanoutChunk], meta: EventMeta, first: int
@@ -163,14 +173,20 @@ class Fanout:
         self, activity: Activity, follower_ids: Sequence[int], *, withdrawn: bool
     ) -> None:
         await self._push(activity, follower_ids, withdrawn=withdrawn)
-        if withdrawn or activity.actor_id == activity.author_id:
-            return
-        # An undoing that was committed before this moment may have been handled before our push; one
-        # committed later has its own event still to come. So looking after the push leaves no gap.
+        if not withdrawn and not await self._stands(activity):
+            await self._push(activity, follower_ids, withdrawn=True)
+
+    async def _stands(self, activity: Activity) -> bool:
+        """Whether a retweet still stands, asked after it was pushed; a tweet does.
+
+        An undoing that was committed before this moment may have been handled before our push; one
+        committed later has its own event still to come. So looking after the push leaves no gap.
+        """
+        if activity.actor_id == activity.author_id:
+            return True
         standing = await self._lookups.earliest_retweets([activity.tweet_id], [activity.actor_id])
         retweet = standing.get(activity.tweet_id)
-        if retweet is None or retweet.at_ms != activity.at_ms:
-            await self._push(activity, follower_ids, withdrawn=True)
+        return retweet is not None and retweet.at_ms == activity.at_ms
 
     async def _push(
         self, activity: Activity, reader_ids: Sequence[int], *, withdrawn: bool

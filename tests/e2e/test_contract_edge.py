@@ -17,7 +17,7 @@ from starling.tweet.v1 import tweet_service_pb2
 from stack.tls import client_context
 
 from .mesh import Mesh
-from .rest import Person, Rest, answer_of, refused
+from .rest import Person, Rest, answer_of, refused, violations
 
 Register = Callable[[int], list[Person]]
 
@@ -39,6 +39,20 @@ def tweet_body() -> dict[str, Any]:
 
 
 # Paths, methods, queries
+
+
+@pytest.mark.parametrize("raw", ["%ff", "a%c0%80", "%ed%a0%80"])
+@pytest.mark.parametrize(
+    ("path", "field"),
+    [
+        ("/v1/timeline/home?cursor={raw}", "cursor"),
+        ("/v1/users/1/followers?cursor={raw}", "cursor"),
+        ("/v1/users/by/username/{raw}", "username"),
+        ("/docs/{raw}", "file"),
+    ],
+)
+def test_bytes_that_are_no_text(ada: Person, path: str, field: str, raw: str) -> None:
+    assert field in violations(refused(ada.raw("GET", path.format(raw=raw)), 400))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import json
 import os
 import ssl
 import tempfile
@@ -174,6 +175,12 @@ class Envoy:
         except OSError:
             return False
 
+    def reaches_all(self) -> bool:
+        """Whether every host it forwards to has passed its health check."""
+        clusters = json.loads(self.admin("/clusters?format=json"))["cluster_statuses"]
+        hosts = [host for cluster in clusters for host in cluster.get("host_statuses", [])]
+        return all(set(host["health_status"]) == {"eds_health_status"} for host in hosts)
+
     async def stop(self) -> None:
         """End it at once."""
         if self.process.returncode is None:
@@ -327,6 +334,8 @@ async def running(spec: MeshSpec, directory: Path, services: bool = True) -> Asy
         client = await stack.enter_async_context(httpx.AsyncClient(verify=trusting, http2=True))
         mesh = Mesh(spec, recorder, started, envoys, client, key, directory, read_api(DESCRIPTOR))
         if services:
+            for envoy in envoys.values():
+                await until(envoy.reaches_all, what=f"{envoy.name} reaching all services")
             await until(lambda: _answers(mesh), what="a first answer through the mesh")
             recorder.reset()
         yield mesh

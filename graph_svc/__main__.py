@@ -5,7 +5,6 @@ from __future__ import annotations
 from starling.graph.v1.graph_lookup_service_pb2_grpc import add_GraphLookupServiceServicer_to_server
 from starling.graph.v1.graph_service_pb2_grpc import add_GraphServiceServicer_to_server
 
-from graph_svc.clock import WriteClock
 from graph_svc.config import GraphConfig
 from graph_svc.counter import Counter
 from graph_svc.edge_store import EdgeStore
@@ -16,6 +15,7 @@ from meshkit.outbox import Outbox
 from meshkit.page_token import PageTokens
 from meshkit.process import Process, run
 from meshkit.streams import COUNTS, GRAPH
+from meshkit.write_clock import WriteClock
 
 
 async def main() -> None:

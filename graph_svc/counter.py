@@ -2,7 +2,7 @@
 
 A count is never added to: it is the number of rows, stored with the time at which counting began, so
 repeated, late and reordered events end in the same exact numbers. An event is acknowledged when the
-counts that contain it are stored and told to the mesh.
+counts that contain it are stored.
 """
 
 from __future__ import annotations
@@ -11,23 +11,22 @@ import asyncio
 from collections import defaultdict
 from typing import Literal, NamedTuple
 
-from starling.graph.v1.graph_events_pb2 import FollowChanged, GraphEvent, UserCountsChanged
+from starling.graph.v1.graph_events_pb2 import FollowChanged, GraphEvent
 from starling.tweet.v1.tweet_events_pb2 import TweetEvent
 
-from graph_svc.clock import WriteClock
 from graph_svc.edge_store import EdgeStore
 from graph_svc.user_store import UserStore
 from meshkit.consumer import Consumer, EventMeta
 from meshkit.events import ConsumerSpec, EventBus
 from meshkit.log import get_logger
-from meshkit.recount import Recounter
+from meshkit.recount import Recounter, of_the_newest
 from meshkit.streams import (
     AUTHOR_COUNTS_CHANGED,
     COUNTS,
     FOLLOW_CHANGED,
     GRAPH,
-    USER_COUNTS_CHANGED,
 )
+from meshkit.write_clock import WriteClock
 
 EDGES = ConsumerSpec(
     "graph-counter",
@@ -66,7 +65,8 @@ class Counter:
         self._users = users
         self._edges = edges
         self._bus = bus
-        self._clock = clock
+        # Apart from the clock of writes, which must not be driven ahead by another process's.
+        self._times = WriteClock(clock.now_us)
         self._followers_a_shard = followers_a_shard
         self._recounter: Recounter[Partition] = Recounter(self._recount, max_interval_s=0.5)
         # By follower: events whose pairs are still to be settled, all with one read.
@@ -105,35 +105,20 @@ class Counter:
             for edge in await self._edges.settle(user_id, changes):
                 # The other end may have been counted with it, a moment ago.
                 await self._recount(Partition(edge.followee_id, "followers", edge.shard))
-        # A time before the read: a count that began later has seen more, and wins.
-        as_of_us = self._clock.next_us()
-        if kind == "following":
-            total = await self._edges.count_following(user_id)
-        else:
-            total = await self._edges.count_followers(user_id, shard)
-        await self._users.set_total(user_id, kind, shard, total, as_of_us)
+
+        async def recount(as_of_us: int) -> tuple[int, int]:
+            if kind == "following":
+                total = await self._edges.count_following(user_id)
+            else:
+                total = await self._edges.count_followers(user_id, shard)
+            await self._users.set_total(user_id, kind, shard, total, as_of_us)
+            return total, await self._users.total_as_of_us(user_id, kind, shard)
+
+        total, _ = await of_the_newest(self._times, recount)
         if kind == "followers" and total >= self._followers_a_shard:
             await self._open_next_shard(user_id, shard)
-        await self._tell(user_id)
 
     async def _open_next_shard(self, user_id: int, full_shard: int) -> None:
         if (await self._users.follower_shards([user_id])).get(user_id) == full_shard:
             _log.info("new shard of followers", user_id=user_id, shard=full_shard + 1)
             await self._users.open_follower_shard(user_id, full_shard + 1)
-
-    async def _tell(self, user_id: int) -> None:
-        as_of_us = self._clock.next_us()
-        user = await self._users.get(user_id)
-        if user is None:
-            return
-        counts = UserCountsChanged(
-            user_id=user_id,
-            followers_count=user.totals.get("followers", 0),
-            following_count=user.totals.get("following", 0),
-            as_of_us=as_of_us,
-        )
-        await self._bus.publish(
-            USER_COUNTS_CHANGED,
-            GraphEvent(user_counts_changed=counts),
-            msg_id=f"{USER_COUNTS_CHANGED}:{user_id}:{as_of_us}",
-        )

@@ -28,12 +28,13 @@ from itertools import islice
 
 from starling.graph.v1.graph_events_pb2 import FollowChanged, GraphEvent
 
-from graph_svc.clock import WriteClock
-from graph_svc.pair_locks import PairLocks
 from meshkit.background import gather_bounded
+from meshkit.chunks import chunks
 from meshkit.cql import CqlSession, Row, Statement
+from meshkit.keyed_lock import KeyedLock
 from meshkit.outbox import Outbox, OutboxRow
 from meshkit.streams import FOLLOW_CHANGED
+from meshkit.write_clock import WriteClock
 
 # Cassandra warns at 5 KiB a batch and refuses 50 KiB; an edge takes about 400 bytes.
 _EDGES_A_BATCH = 10
@@ -148,7 +149,7 @@ class EdgeStore:
         self._session = session
         self._outbox = outbox
         self._clock = clock
-        self._locks = PairLocks()
+        self._locks = KeyedLock()
 
     async def follow(self, follower_id: int, shards: Mapping[int, int]) -> None:
         """Follow users, in the order of `shards`: followee -> the shard for their new followers.
@@ -156,23 +157,20 @@ class EdgeStore:
         Edges that stand keep their time and are not written or told again.
         """
         pairs = [(follower_id, followee_id) for followee_id in shards]
-        async with self._locks.hold(pairs):
+        async with self._locks.hold_all(pairs):
             there = await self._edges(follower_id, shards)
             missing = [followee_id for followee_id in shards if followee_id not in there]
-            first_us = self._clock.next_us(len(missing))
+            first_us = self._clock.next_us(count=len(missing))
             edges = [
                 Edge(follower_id, followee_id, first_us + n, shards[followee_id])
                 for n, followee_id in enumerate(missing)
             ]
-            chunks = [
-                edges[at : at + _EDGES_A_BATCH] for at in range(0, len(edges), _EDGES_A_BATCH)
-            ]
-            written = await gather_bounded(4, self._write, chunks)
+            written = await gather_bounded(4, self._write, chunks(edges, _EDGES_A_BATCH))
         await self._publish([row for rows in written for row in rows])
 
     async def unfollow(self, follower_id: int, followee_id: int) -> None:
         """Delete the edge; nothing where there is none."""
-        async with self._locks.hold([(follower_id, followee_id)]):
+        async with self._locks.hold((follower_id, followee_id)):
             edges = (await self._edges(follower_id, [followee_id])).get(followee_id)
             if not edges:
                 return

@@ -24,12 +24,13 @@ from typing import Literal
 
 from starling.graph.v1.user_pb2 import User
 
-from graph_svc.clock import WriteClock
 from graph_svc.reasons import USER_ID_IN_USE, USERNAME_TAKEN
 from meshkit.background import gather_bounded
+from meshkit.chunks import chunks
 from meshkit.cql import CqlSession, Row, Statement
 from meshkit.errors import OutcomeUnknown
 from meshkit.snowflake import created_at, timestamp_ms
+from meshkit.write_clock import WriteClock
 
 Kind = Literal["followers", "following", "tweets"]
 
@@ -93,6 +94,12 @@ _SET_TOTAL = Statement(
     idempotent=True,
 )
 
+_TOTAL_WRITTEN = Statement(
+    "user.total_written",
+    "SELECT WRITETIME(total) FROM user WHERE user_id = ? AND kind = ? AND shard = ?",
+    idempotent=True,
+)
+
 
 @dataclass(slots=True)
 class UserRecord:
@@ -150,8 +157,8 @@ class UserStore:
     async def get_many(self, user_ids: Iterable[int]) -> dict[int, UserRecord]:
         """Users by id; unknown ones are left out."""
         ids = list(dict.fromkeys(user_ids))
-        groups = [ids[at : at + _USERS_A_READ] for at in range(0, len(ids), _USERS_A_READ)]
         found: dict[int, UserRecord] = {}
+        groups = chunks(ids, _USERS_A_READ)
         for records in await gather_bounded(4, self._get_group, groups):
             found.update(records)
         return found
@@ -181,16 +188,13 @@ class UserStore:
 
     async def follower_shards(self, user_ids: Sequence[int]) -> dict[int, int]:
         """Where a new follower of each user belongs; unknown users are left out."""
-        groups = [
-            user_ids[at : at + _USERS_A_READ] for at in range(0, len(user_ids), _USERS_A_READ)
-        ]
 
-        async def read(group: Sequence[int]) -> list[Row]:
-            return await self._session.execute(_SHARDS, (list(group),))
+        async def read(group: list[int]) -> list[Row]:
+            return await self._session.execute(_SHARDS, (group,))
 
         return {
             user_id: shard or 0
-            for rows in await gather_bounded(4, read, groups)
+            for rows in await gather_bounded(4, read, chunks(user_ids, _USERS_A_READ))
             for user_id, username, shard in rows
             if username is not None
         }
@@ -207,6 +211,11 @@ class UserStore:
         await self._session.execute(
             _SET_TOTAL, (total, user_id, kind, shard), timestamp_us=as_of_us
         )
+
+    async def total_as_of_us(self, user_id: int, kind: Kind, shard: int) -> int:
+        """When the counting of a partition's total began (µs); 0 for one that was never counted."""
+        row = await self._session.one(_TOTAL_WRITTEN, (user_id, kind, shard))
+        return (row[0] or 0) if row else 0
 
     async def _claim(
         self, user_id: int, username: str, display_name: str, bio: str

@@ -1,6 +1,8 @@
 """Debounced recounts: many marks of one key become few runs, and each marker waits for a run that saw it.
 
-A count is exact at rest because the run that ends a burst began after the burst's last write.
+A count is exact at rest because the run that ends a burst began after the burst's last write, and because
+what it found is stored under the time at which it began: of two recounts the one that began later, and so
+saw more, stands (`of_the_newest` sees to that when clocks differ).
 """
 
 from __future__ import annotations
@@ -9,7 +11,34 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
+from meshkit.errors import Unavailable
+from meshkit.write_clock import WriteClock
+
+_RECOUNTS = 8
+
 K = TypeVar("K")
+T = TypeVar("T")
+
+
+async def of_the_newest(
+    times: WriteClock, recount: Callable[[int], Awaitable[tuple[T, int]]]
+) -> tuple[T, int]:
+    """What `recount(as_of_us)` finds when nothing in it is of a later time than its own; and that time.
+
+    It is given the time before it reads, stores what it counts under it, and returns what it found with
+    the latest time in it. If that is another process's, recounting at the same moment or by a faster clock,
+    it counts once more, later than that: so neither that store nor whoever hears both results can hold
+    the older for the newer. `times` must not be the clock of other writes, which another process's time
+    would drive ahead. Raises Unavailable if that does not end.
+    """
+    after_us = 0
+    for _ in range(_RECOUNTS):
+        as_of_us = times.next_us(after_us)
+        found, newest_us = await recount(as_of_us)
+        if newest_us <= as_of_us:
+            return found, as_of_us
+        after_us = newest_us
+    raise Unavailable("a count does not come to rest")
 
 
 class _Key:

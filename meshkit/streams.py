@@ -37,10 +37,9 @@ COUNTS = StreamSpec(
 
 # Written by graph_svc; GraphEvent.
 FOLLOW_CHANGED = "graph.follow_changed"
-USER_COUNTS_CHANGED = "graph.user_counts_changed"
 GRAPH = StreamSpec(
     "GRAPH",
-    (FOLLOW_CHANGED, USER_COUNTS_CHANGED),
+    (FOLLOW_CHANGED,),
     max_age_s=7 * _DAY_S,
     max_bytes=256 * _MIB,
 )

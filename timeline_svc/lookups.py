@@ -24,6 +24,7 @@ from starling.tweet.v1.tweet_lookup_service_pb2_grpc import TweetLookupServiceSt
 from starling.tweet.v1.tweet_pb2 import Activity, Position, Tweet
 
 from meshkit.channel import MeshChannel
+from meshkit.chunks import chunks
 
 AUTHORS_A_CALL = 500
 TWEETS_A_CALL = 1000
@@ -43,19 +44,17 @@ class Lookups:
         self._gate = asyncio.Semaphore(CONCURRENCY)
 
     async def activity(
-        self, author_ids: Sequence[int], before: Position | None, limit: int, since_ms: int = 0
+        self, author_ids: Sequence[int], before: Position | None, limit: int
     ) -> list[AuthorActivity]:
         """The newest activity of each author strictly older than `before`, newest first."""
 
         async def ask(chunk: Sequence[int]) -> Iterable[AuthorActivity]:
-            request = ListActivityRequest(
-                author_ids=chunk, before=before, limit=limit, since_ms=since_ms
-            )
+            request = ListActivityRequest(author_ids=chunk, before=before, limit=limit)
             async with self._gate:
                 return (await self._tweets.ListActivity(request)).authors
 
-        chunks = _chunks(author_ids, AUTHORS_A_CALL)
-        return [author for part in await _together(map(ask, chunks)) for author in part]
+        calls = map(ask, chunks(author_ids, AUTHORS_A_CALL))
+        return [author for part in await _together(calls) for author in part]
 
     async def tweets(self, tweet_ids: Sequence[int]) -> dict[int, Tweet]:
         """Tweets by id, with counts; one that does not exist, or no longer, is left out."""
@@ -65,7 +64,7 @@ class Lookups:
             return {r.tweet_id: r.tweet for r in response.results if r.HasField("tweet")}
 
         found: dict[int, Tweet] = {}
-        for part in await _together(map(ask, _chunks(tweet_ids, TWEETS_A_CALL))):
+        for part in await _together(map(ask, chunks(tweet_ids, TWEETS_A_CALL))):
             found |= part
         return found
 
@@ -78,7 +77,7 @@ class Lookups:
             return {f.tweet_id: (f.liked_at_us, f.retweeted_at_us) for f in response.flags}
 
         found: dict[int, tuple[int, int]] = {}
-        for part in await _together(map(ask, _chunks(tweet_ids, TWEETS_A_CALL))):
+        for part in await _together(map(ask, chunks(tweet_ids, TWEETS_A_CALL))):
             found |= part
         return found
 
@@ -127,13 +126,9 @@ class Lookups:
             return {r.user_id: r.user for r in response.results if r.HasField("user")}
 
         found: dict[int, User] = {}
-        for part in await _together(map(ask, _chunks(user_ids, USERS_A_CALL))):
+        for part in await _together(map(ask, chunks(user_ids, USERS_A_CALL))):
             found |= part
         return found
-
-
-def _chunks(ids: Sequence[int], size: int) -> list[Sequence[int]]:
-    return [ids[start : start + size] for start in range(0, len(ids), size)]
 
 
 async def _together(calls: Iterable[Coroutine[Any, Any, T]]) -> list[T]:

@@ -17,9 +17,10 @@ from typing import NamedTuple
 from starling.tweet.v1.tweet_pb2 import Activity
 
 from meshkit.background import gather_bounded
+from meshkit.chunks import chunks
 from meshkit.cql import CqlSession, Statement
 from meshkit.snowflake import wall_clock_ms
-from tweet_svc.batch import AT_ONCE, PARTITIONS, chunks
+from tweet_svc.batch import AT_ONCE, PARTITIONS
 from tweet_svc.months import between, month_of
 
 _MONTHS = Statement(

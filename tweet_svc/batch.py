@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from meshkit.cql import Statement
-
-T = TypeVar("T")
 
 Item = tuple[Statement, Sequence[Any]]
 """A statement with its values, as `CqlSession.batch` takes it."""
@@ -22,8 +20,3 @@ ROWS = 200
 
 AT_ONCE = 16
 """Statements that one call has under way."""
-
-
-def chunks(items: Sequence[T], size: int) -> list[list[T]]:
-    """`items` in their order, `size` at a time."""
-    return [list(items[start : start + size]) for start in range(0, len(items), size)]

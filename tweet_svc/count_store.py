@@ -16,8 +16,9 @@ from typing import NamedTuple
 from starling.tweet.v1.tweet_events_pb2 import RetweetChanged
 
 from meshkit.background import gather_bounded
+from meshkit.chunks import chunks
 from meshkit.cql import CqlSession, Statement
-from tweet_svc.batch import AT_ONCE, PARTITIONS, Item, chunks
+from tweet_svc.batch import AT_ONCE, PARTITIONS, Item
 from tweet_svc.sharding import shard_of
 
 LIKES = 1

@@ -10,8 +10,6 @@ process.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
 
 from starling.tweet.v1.tweet_events_pb2 import (
     AuthorCountsChanged,
@@ -25,7 +23,7 @@ from meshkit.background import gather_bounded
 from meshkit.consumer import Consumer, EventMeta
 from meshkit.errors import Unavailable
 from meshkit.events import ConsumerSpec, EventBus
-from meshkit.recount import Recounter
+from meshkit.recount import Recounter, of_the_newest
 from meshkit.snowflake import timestamp_ms
 from meshkit.streams import (
     AUTHOR_COUNTS_CHANGED,
@@ -36,8 +34,8 @@ from meshkit.streams import (
     TWEET_POSTED,
     TWEETS,
 )
+from meshkit.write_clock import WriteClock
 from tweet_svc.activity_store import ActivityStore
-from tweet_svc.clock import WriteClock
 from tweet_svc.count_store import LIKES, RETWEETS, Counts, CountStore
 from tweet_svc.like_store import LikeStore
 from tweet_svc.months import month_of
@@ -51,11 +49,8 @@ _AROUND_MS = 60_000
 """Two processes that retweet at once write their rows within this."""
 _AT_ONCE = 4
 """Partitions of one tweet or author counted at a time."""
-_RECOUNTS = 8
 _FIXES = 4
 """Looks at one retweet's rows before its event is put back for later."""
-
-T = TypeVar("T")
 
 
 class Counter:
@@ -137,7 +132,7 @@ class Counter:
             await gather_bounded(_AT_ONCE, shard, dirty)
             return await self._counts.total(tweet_id)
 
-        counts, as_of_us = await self._newest(recount)
+        counts, as_of_us = await of_the_newest(self._times, recount)
         changed = TweetCountsChanged(
             tweet_id=tweet_id,
             likes_count=counts.likes,
@@ -161,30 +156,13 @@ class Counter:
             await gather_bounded(_AT_ONCE, one, dirty)
             return await self._activity.tweets_count(author_id)
 
-        tweets, as_of_us = await self._newest(recount)
+        tweets, as_of_us = await of_the_newest(self._times, recount)
         changed = AuthorCountsChanged(author_id=author_id, tweets_count=tweets, as_of_us=as_of_us)
         await self._bus.publish(
             AUTHOR_COUNTS_CHANGED,
             TweetEvent(author_counts_changed=changed),
             msg_id=f"{AUTHOR_COUNTS_CHANGED}:{author_id}:{as_of_us}:{tweets}",
         )
-
-    async def _newest(self, recount: Callable[[int], Awaitable[tuple[T, int]]]) -> tuple[T, int]:
-        """What `recount(as_of_us)` finds when nothing in its sum is of a later time than its own.
-
-        It is given the time before it reads, stores what it counts under it, and returns the sum with the
-        latest time in it. If that is another process's, recounting at the same moment or by a faster clock,
-        it counts once more, later than that: so neither that store nor whoever hears both sums can hold the
-        older for the newer.
-        """
-        after_us = 0
-        for _ in range(_RECOUNTS):
-            as_of_us = self._times.next_us(after_us)
-            found, newest_us = await recount(as_of_us)
-            if newest_us <= as_of_us:
-                return found, as_of_us
-            after_us = newest_us
-        raise Unavailable("a count does not come to rest")
 
     async def _reconcile(self, changed: RetweetChanged) -> None:
         """Leave exactly one activity row for a retweet that stands, and none for one that does not.

@@ -13,9 +13,9 @@ from starling.tweet.v1.tweet_events_pb2 import LikeChanged, RetweetChanged, Twee
 from starling.tweet.v1.tweet_pb2 import Activity
 
 from meshkit.identity import Caller
+from meshkit.keyed_lock import KeyedLock
+from meshkit.write_clock import WriteClock
 from tweet_svc.changes import Changes
-from tweet_svc.clock import WriteClock
-from tweet_svc.keyed_lock import KeyedLock
 from tweet_svc.like_store import LikeStore
 from tweet_svc.reasons import TWEET_NOT_FOUND
 from tweet_svc.retweet_store import RetweetStore

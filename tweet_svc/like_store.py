@@ -14,8 +14,9 @@ from collections.abc import Sequence
 from starling.tweet.v1.tweet_events_pb2 import LikeChanged
 
 from meshkit.background import gather_bounded
+from meshkit.chunks import chunks
 from meshkit.cql import CqlSession, Statement
-from tweet_svc.batch import AT_ONCE, ROWS, Item, chunks
+from tweet_svc.batch import AT_ONCE, ROWS, Item
 from tweet_svc.row_count import count_rows
 from tweet_svc.sharding import shard_of
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from meshkit.cql import CqlSession
 from meshkit.events import EventBus
 from meshkit.outbox import Outbox
+from meshkit.write_clock import WriteClock
 from tweet_svc.activity_pages import ActivityPages
 from tweet_svc.activity_store import ActivityStore
 from tweet_svc.changes import Changes
-from tweet_svc.clock import WriteClock
 from tweet_svc.config import TweetConfig
 from tweet_svc.count_store import CountStore
 from tweet_svc.counter import Counter

@@ -16,14 +16,14 @@ from starling.tweet.v1.tweet_pb2 import Tweet
 
 from meshkit.errors import FailedPrecondition, FieldViolation
 from meshkit.identity import Caller
+from meshkit.keyed_lock import KeyedLock
 from meshkit.snowflake import created_at, timestamp_ms
+from meshkit.write_clock import WriteClock
 from tweet_svc import spam
 from tweet_svc.activity_store import ActivityStore
 from tweet_svc.changes import Changes
-from tweet_svc.clock import WriteClock
 from tweet_svc.fanout_word import FanoutWord
 from tweet_svc.idempotency_store import Claim, IdempotencyStore
-from tweet_svc.keyed_lock import KeyedLock
 from tweet_svc.reasons import IDEMPOTENCY_KEY_INVALID, IDEMPOTENCY_KEY_REUSED
 from tweet_svc.tweet_store import TweetStore
 

@@ -17,8 +17,9 @@ from starling.tweet.v1.tweet_events_pb2 import RetweetChanged
 from starling.tweet.v1.tweet_pb2 import Activity
 
 from meshkit.background import gather_bounded
+from meshkit.chunks import chunks
 from meshkit.cql import CqlSession, Statement
-from tweet_svc.batch import AT_ONCE, ROWS, Item, chunks
+from tweet_svc.batch import AT_ONCE, ROWS, Item
 from tweet_svc.row_count import count_rows
 from tweet_svc.sharding import by_shard, shard_of
 

@@ -29,8 +29,8 @@ from meshkit.errors import StarlingError
 from meshkit.identity import Caller, current_caller, require_self
 from meshkit.snowflake import created_at, timestamp_ms
 from meshkit.text import clean_text
+from meshkit.write_clock import WriteClock
 from tweet_svc.changes import Changes
-from tweet_svc.clock import WriteClock
 from tweet_svc.config import TweetConfig
 from tweet_svc.count_store import CountStore
 from tweet_svc.engagement import Engagement

@@ -18,9 +18,10 @@ from starling.tweet.v1.tweet_events_pb2 import TweetDeleted, TweetPosted
 from starling.tweet.v1.tweet_pb2 import Tweet
 
 from meshkit.background import gather_bounded
+from meshkit.chunks import chunks
 from meshkit.cql import CqlSession, Statement
 from meshkit.snowflake import created_at
-from tweet_svc.batch import AT_ONCE, PARTITIONS, Item, chunks
+from tweet_svc.batch import AT_ONCE, PARTITIONS, Item
 from tweet_svc.text_hash import text_hash
 
 _INSERT = Statement(

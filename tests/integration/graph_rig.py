@@ -23,7 +23,6 @@ from starling.graph.v1.graph_service_pb2_grpc import (
 )
 from starling.graph.v1.user_pb2 import User
 
-from graph_svc.clock import WriteClock
 from graph_svc.counter import Counter
 from graph_svc.edge_store import EdgeStore
 from graph_svc.lookup import GraphLookup
@@ -41,6 +40,7 @@ from meshkit.page_token import PageTokens
 from meshkit.server import MeshServer
 from meshkit.snowflake import first_id_at
 from meshkit.streams import COUNTS, GRAPH
+from meshkit.write_clock import WriteClock
 from tests.conftest import until
 
 

@@ -17,9 +17,9 @@ from meshkit.events import EventBus
 from meshkit.identity import Caller
 from meshkit.snowflake import timestamp_ms
 from meshkit.streams import COUNTS
+from meshkit.write_clock import WriteClock, wall_clock_us
 from tests.conftest import until
 from tests.integration.tweet_rig import Instance, running, users
-from tweet_svc.clock import WriteClock, wall_clock_us
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

@@ -34,8 +34,8 @@ from meshkit.outbox import Outbox
 from meshkit.server import MeshServer
 from meshkit.snowflake import SnowflakeGenerator, wall_clock_ms
 from meshkit.streams import COUNTS, TWEETS
+from meshkit.write_clock import WriteClock
 from tests.conftest import until
-from tweet_svc.clock import WriteClock
 from tweet_svc.config import TweetConfig
 from tweet_svc.counter import SPEC
 from tweet_svc.parts import Parts

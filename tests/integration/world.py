@@ -85,7 +85,7 @@ class World:
     # --- what timeline_svc asks
 
     async def activity(
-        self, author_ids: Sequence[int], before: Position | None, limit: int, since_ms: int = 0
+        self, author_ids: Sequence[int], before: Position | None, limit: int
     ) -> list[AuthorActivity]:
         self.activity_calls += 1
         answer = []
@@ -100,8 +100,7 @@ class World:
             done = [
                 a
                 for a in done
-                if a.at_ms >= since_ms
-                and (before is None or (a.at_ms, a.tweet_id) < (before.at_ms, before.tweet_id))
+                if before is None or (a.at_ms, a.tweet_id) < (before.at_ms, before.tweet_id)
             ]
             answer.append(
                 AuthorActivity(author_id=author, activity=done[:limit], has_more=len(done) > limit)

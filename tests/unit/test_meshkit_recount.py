@@ -8,7 +8,9 @@ from collections import Counter
 
 import pytest
 
-from meshkit.recount import Recounter
+from meshkit.errors import Unavailable
+from meshkit.recount import Recounter, of_the_newest
+from meshkit.write_clock import WriteClock
 from tests.conftest import until
 
 
@@ -102,3 +104,27 @@ async def test_keys_are_forgotten() -> None:
     recounter = Recounter(recount, min_interval_s=0.001)
     await asyncio.gather(*(recounter.mark(key) for key in range(100)))
     await until(lambda: recounter.dirty == 0, 2)
+
+
+async def test_a_count_is_stored_later_than_what_a_faster_clock_stored() -> None:
+    """What stands is decided by write times alone, so a count that saw more must bear the later one."""
+    stored = (7, 5_000)  # by a process whose clock is ahead
+    began: list[int] = []
+
+    async def recount(as_of_us: int) -> tuple[int, int]:
+        nonlocal stored
+        began.append(as_of_us)
+        if as_of_us > stored[1]:
+            stored = (8, as_of_us)
+        return stored
+
+    assert await of_the_newest(WriteClock(lambda: 1_000), recount) == (8, 5_001)
+    assert began == [1_000, 5_001]
+
+
+async def test_a_count_that_others_always_outrun_is_given_back() -> None:
+    async def recount(as_of_us: int) -> tuple[int, int]:
+        return 0, as_of_us + 1
+
+    with pytest.raises(Unavailable):
+        await of_the_newest(WriteClock(lambda: 1_000), recount)

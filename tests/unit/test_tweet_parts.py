@@ -1,8 +1,7 @@
-"""Small parts of tweet_svc: months, shards, write times, locks, idempotency keys."""
+"""Small parts of tweet_svc: months, shards, idempotency keys."""
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
@@ -13,8 +12,6 @@ from hypothesis import strategies as st
 
 from meshkit.errors import InvalidArgument
 from meshkit.identity import Caller
-from tweet_svc.clock import WriteClock
-from tweet_svc.keyed_lock import KeyedLock
 from tweet_svc.months import between, month_of, previous
 from tweet_svc.posting import Post, checked_key
 from tweet_svc.sharding import SHARDS, by_shard, shard_of
@@ -49,37 +46,6 @@ def test_shards_are_stable_and_even() -> None:
     assert len(spread) == SHARDS
     assert max(spread.values()) < 1.2 * min(spread.values())
     assert by_shard([3, 1, 3]) == {shard_of(1): [1], shard_of(3): [3]}
-
-
-def test_write_times_grow_whatever_the_clock_does() -> None:
-    wall = iter([100, 100, 90, 200, 200])
-    clock = WriteClock(lambda: next(wall))
-    assert [clock.next_us() for _ in range(4)] == [100, 101, 102, 200]
-    # Later than the row it replaces, though another process has written that ahead of our clock.
-    assert clock.next_us(after_us=500) == 501
-
-
-async def test_a_keyed_lock_keeps_order_and_forgets() -> None:
-    locks, running, seen = KeyedLock(), Counter[str](), []
-
-    async def work(key: str, number: int) -> None:
-        async with locks.hold(key):
-            running[key] += 1
-            assert running[key] == 1
-            seen.append((key, number))
-            await asyncio.sleep(0)
-            running[key] -= 1
-
-    await asyncio.gather(*(work(key, number) for number in range(5) for key in "ab"))
-    assert [number for key, number in seen if key == "a"] == [0, 1, 2, 3, 4]
-    assert len(locks) == 0
-
-    waiting = asyncio.create_task(work("a", 1))
-    async with locks.hold("a"):
-        await asyncio.sleep(0)
-        waiting.cancel()
-        await asyncio.gather(waiting, return_exceptions=True)
-    assert len(locks) == 0
 
 
 @pytest.mark.parametrize("key", ["k", " ", "~" * 255, "a/b?c=d"])

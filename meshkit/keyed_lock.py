@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Hashable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Hashable, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 
 class KeyedLock:
@@ -12,6 +13,10 @@ class KeyedLock:
 
     def __init__(self) -> None:
         self._locks: dict[Hashable, tuple[asyncio.Lock, int]] = {}
+
+    def __len__(self) -> int:
+        """How many keys are in use."""
+        return len(self._locks)
 
     @asynccontextmanager
     async def hold(self, key: Hashable) -> AsyncIterator[None]:
@@ -28,5 +33,11 @@ class KeyedLock:
             else:
                 self._locks[key] = (lock, users - 1)
 
-    def __len__(self) -> int:
-        return len(self._locks)
+    @asynccontextmanager
+    async def hold_all(self, keys: Iterable[Any]) -> AsyncIterator[None]:
+        """Hold the locks of several keys, which can be ordered: everybody takes them in that order, so
+        that two callers never wait in a ring."""
+        async with AsyncExitStack() as stack:
+            for key in sorted(set(keys)):
+                await stack.enter_async_context(self.hold(key))
+            yield

@@ -22,8 +22,10 @@ class WriteClock:
         """The wall clock as it stands; it may repeat itself."""
         return self._now_us()
 
-    def next_us(self, after_us: int = 0) -> int:
-        """A write time later than all given before, and later than `after_us`: the time of the row that
-        this write replaces, which another process with a faster clock may have written."""
-        self._last_us = max(self._now_us(), self._last_us + 1, after_us + 1)
-        return self._last_us
+    def next_us(self, after_us: int = 0, *, count: int = 1) -> int:
+        """The first of `count` consecutive write times, all later than any given before, and than
+        `after_us`: the time of the row that this write replaces, which another process with a faster clock
+        may have written."""
+        first = max(self._now_us(), self._last_us + 1, after_us + 1)
+        self._last_us = first + count - 1
+        return first

@@ -7,7 +7,7 @@ INSTALLED := .venv/.installed
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help up down ps tour demo bench test unit integration e2e lint format types protos gen lock engines clean
+.PHONY: help up down ps tour demo bench test unit integration e2e soak mutants lint format types protos gen lock engines clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,13 @@ integration: $(INSTALLED) ## Run the tests against real Cassandra, NATS and Valk
 
 e2e: $(INSTALLED) ## Run the tests of the whole mesh, over REST
 	@$(BIN)/pytest tests/e2e
+
+LAPS ?= 50
+soak: $(INSTALLED) ## Repeat the concurrency tests and the random walks, with new seeds (LAPS=50)
+	@STARLING_LOOP=$(LAPS) STARLING_LONG=1 $(BIN)/pytest tests/e2e -m "soak or long" --durations=10
+
+mutants: $(INSTALLED) ## Break the code on purpose, one bug at a time, and see a test fail for each
+	@$(BIN)/python -m tests.mutants
 
 engines: $(INSTALLED) ## Start the engines for the tests and leave them running
 	@$(BIN)/starling engines up

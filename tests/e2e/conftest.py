@@ -3,6 +3,7 @@
 `mesh`      the processes: settings, pids, kill -9
 `rest`      the public API, for each module
 `register`  makes people: `ada, bob = register(2)`
+`lap`       how often the test has run before; with `STARLING_LOOP=50` tests marked `soak` run fifty times
 """
 
 from __future__ import annotations
@@ -29,7 +30,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             return -1
         return FAULTS_LAST.index(module) + 1 if module in FAULTS_LAST else 0
 
-    items.sort(key=place)
+    def lap(item: pytest.Item) -> int:
+        callspec = getattr(item, "callspec", None)
+        return callspec.params.get("lap", 0) if callspec else 0
+
+    # A module's tests in turn, lap by lap.
+    items.sort(key=lambda item: (place(item), lap(item)))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Repeats the tests marked `soak`."""
+    laps = int(os.environ.get("STARLING_LOOP", "1"))
+    if laps > 1 and metafunc.definition.get_closest_marker("soak"):
+        if "lap" not in metafunc.fixturenames:
+            metafunc.fixturenames.append("lap")
+        metafunc.parametrize("lap", range(laps), indirect=True)
+
+
+@pytest.fixture
+def lap(request: pytest.FixtureRequest) -> int:
+    """Which time this is, from 0: for seeds."""
+    return int(getattr(request, "param", 0))
 
 
 @pytest.fixture(scope="session")

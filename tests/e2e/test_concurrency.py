@@ -14,6 +14,8 @@ import pytest
 from .mesh import Mesh, eventually
 from .rest import Answer, Person, Rest, answer_of, refused
 
+pytestmark = pytest.mark.soak
+
 Register = Callable[[int], list[Person]]
 T = TypeVar("T")
 FRESH_S = 4.0

@@ -16,6 +16,8 @@ from .mesh import Mesh, eventually
 from .model import Counts, Model, Shown
 from .rest import Answer, Person, Rest, refused
 
+pytestmark = pytest.mark.soak
+
 WORLDS, PEOPLE, CHECK_EVERY = 4, 12, 100
 QUIET_WITHIN_S = 6.0
 FLUSH_SHARE = 0.004
@@ -233,11 +235,11 @@ def _walk(mesh: Mesh, rest: Rest, first_seed: int, steps: int) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_everybody_sees_what_the_model_says(mesh: Mesh, rest: Rest) -> None:
-    _walk(mesh, rest, first_seed=1, steps=250)
+def test_everybody_sees_what_the_model_says(mesh: Mesh, rest: Rest, lap: int) -> None:
+    _walk(mesh, rest, first_seed=1 + 1000 * lap, steps=250)
 
 
 @pytest.mark.timeout(300)
-def test_the_same_with_celebrities_read_from_the_log(mesh: Mesh, rest: Rest) -> None:
+def test_the_same_with_celebrities_read_from_the_log(mesh: Mesh, rest: Rest, lap: int) -> None:
     with mesh.settings(CELEBRITY_FOLLOWERS="3"):
-        _walk(mesh, rest, first_seed=101, steps=150)
+        _walk(mesh, rest, first_seed=101 + 1000 * lap, steps=150)

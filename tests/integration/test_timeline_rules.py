@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import pytest_asyncio
 from starling.graph.v1.graph_events_pb2 import FollowChanged, GraphEvent
-from starling.timeline.v1.timeline_events_pb2 import CelebrityActivity, FanoutChunk
 from starling.tweet.v1.tweet_events_pb2 import (
     LikeChanged,
     RetweetChanged,
@@ -23,153 +22,17 @@ from starling.tweet.v1.tweet_events_pb2 import (
     TweetEvent,
     TweetPosted,
 )
-from starling.tweet.v1.tweet_pb2 import Tweet
 
 from meshkit.config import MeshConfig
-from meshkit.consumer import EventMeta
-from meshkit.events import EventBus
-from meshkit.page_token import PageTokens
-from meshkit.redis import Redis, Script
-from tests.integration.world import START_MS, World
-from timeline_svc.activity_cache import ActivityCache
-from timeline_svc.celebrity_log import CelebrityLog
-from timeline_svc.fanout import Fanout
-from timeline_svc.generation import Generation
-from timeline_svc.home_timeline import HomeTimeline
-from timeline_svc.hydration import Hydration
-from timeline_svc.lookups import Lookups
-from timeline_svc.timeline_cache import Operation, TimelineCache, place, withdraw
-from timeline_svc.tweet_cache import TweetCache
-
-USERS = range(1, 7)
-META = EventMeta("test", 1, 1, 0, "", {})
-
-
-class WorldLookups(Lookups):
-    """Answers from the world."""
-
-    def __init__(self, world: World) -> None:
-        self.activity = world.activity  # type: ignore[method-assign]
-        self.tweets = world.tweets_by_id  # type: ignore[method-assign]
-        self.flags = world.flags  # type: ignore[method-assign]
-        self.earliest_retweets = world.earliest_retweets  # type: ignore[method-assign]
-        self.followees = world.followees  # type: ignore[method-assign]
-        self.followers = world.followers  # type: ignore[method-assign]
-        self.users = world.users  # type: ignore[method-assign]
-
-
-class MemoryLog(CelebrityLog):
-    """The celebrity log without a server."""
-
-    def __init__(self) -> None:
-        self.operations: list[Operation] = []
-
-    @property
-    def sequence(self) -> int:
-        return len(self.operations)
-
-    def since(self, sequence: int) -> list[Operation] | None:
-        return self.operations[sequence:]
-
-
-class MemoryBus:
-    """Hands what the fan-out publishes to the log, or back to it."""
-
-    def __init__(self, log: MemoryLog, events: list[Any]) -> None:
-        self._log = log
-        self._events = events
-
-    async def publish(self, subject: str, message: Any, *, msg_id: str) -> None:
-        if isinstance(message, CelebrityActivity):
-            tweet_ms = (message.activity.tweet_id >> 22) + 1_420_070_400_000
-            self._log.operations.append(
-                withdraw(message.activity)
-                if message.withdrawn
-                else place(message.activity, tweet_ms)
-            )
-        else:
-            self._events.append(message)
-
-    async def notify(self, subject: str, payload: bytes = b"") -> None:
-        raise AssertionError("no event here asks for an answer")
-
-
-class Mesh:
-    """The timeline service's parts over a world."""
-
-    def __init__(
-        self, redis: Redis, prefix: str, *, entries: int, celebrity_followers: int
-    ) -> None:
-        self.world = World(follows={user: set() for user in USERS})
-        self.events: list[Any] = []
-        self.redis = redis
-        self.prefix = prefix
-        lookups = WorldLookups(self.world)
-        self.log = MemoryLog()
-        self.cache = TimelineCache(redis, prefix, ttl_s=3600, rebuild_lease_s=10, entries=entries)
-        generation = Generation(redis, prefix)
-        activity = ActivityCache(redis, prefix, generation, lookups)
-        tweets = TweetCache(redis, prefix, generation)
-        self.home = HomeTimeline(
-            self.cache,
-            self.log,
-            Hydration(tweets, generation, lookups),
-            activity,
-            lookups,
-            PageTokens(b"0123456789abcdef"),
-            rebuild_lease_s=10,
-        )
-        self.fanout = Fanout(
-            cast(EventBus, MemoryBus(self.log, self.events)),
-            self.cache,
-            tweets,
-            activity,
-            generation,
-            lookups,
-            celebrity_followers=celebrity_followers,
-        )
-
-    async def handle(self, event: Any) -> None:
-        if isinstance(event, FanoutChunk):
-            await self.fanout.chunk(event, META)
-        elif isinstance(event, GraphEvent):
-            await self.fanout.follow_changed(event, META)
-        else:
-            handlers = {
-                "posted": self.fanout.posted,
-                "deleted": self.fanout.deleted,
-                "like_changed": self.fanout.like_changed,
-                "retweet_changed": self.fanout.retweet_changed,
-            }
-            await handlers[event.WhichOneof("event")](event, META)
-
-    async def read(self, reader: int, limit: int) -> list[Tweet]:
-        """The whole home timeline, by pages."""
-        tweets: list[Tweet] = []
-        cursor = ""
-        while True:
-            lines, cursor = await self.home.page(reader, cursor, limit)
-            tweets += [Tweet.FromString(line.to_bytes()) for line in lines]
-            if not cursor:
-                return tweets
-            assert len(lines) == limit
-
-    async def flush(self) -> None:
-        await self.redis.eval(FLUSH, [], [f"{self.prefix}*"])
-
-
-FLUSH = Script(
-    "flush",
-    "for _, key in ipairs(redis.call('KEYS', ARGV[1])) do redis.call('DEL', key) end return 1",
-)
+from meshkit.redis import Redis
+from tests.integration.timeline_rig import USERS, Mesh, connected
+from tests.integration.world import START_MS
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def redis(mesh_config: MeshConfig) -> AsyncIterator[Redis]:
-    client = Redis(mesh_config.redis_url, timeout_s=5)
-    await client.connect()
-    yield client
-    await client.close()
+    async with connected(mesh_config) as client:
+        yield client
 
 
 class Walk:

@@ -23,6 +23,7 @@ from meshkit.events import EventBus
 from meshkit.identity import Caller
 from meshkit.snowflake import created_at, timestamp_ms, wall_clock_ms
 from tests.integration.tweet_rig import Instance, running, users
+from tweet_svc.clock import WriteClock, wall_clock_us
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -228,6 +229,20 @@ async def test_the_same_text_is_spam_for_its_author_alone(tweet_svc: Instance) -
     # Who deletes a tweet may post it again.
     await tweet_svc.delete(BOB, first)
     await tweet_svc.post(BOB, "say it again")
+
+
+async def test_the_same_text_is_no_spam_after_a_minute(
+    tweet_svc: Instance, mesh_config: MeshConfig
+) -> None:
+    await tweet_svc.post(BOB, "every minute")
+    for later_s, passes in ((50, False), (61, True)):
+        clock = WriteClock(lambda later_s=later_s: wall_clock_us() + later_s * 1_000_000)  # type: ignore[misc]
+        async with running(mesh_config, counting=False, clock=clock) as later:
+            if passes:
+                await later.post(BOB, "every minute")
+            else:
+                error = await refused(later.post(BOB, "every minute"))
+                assert error.metadata["rule"] == "DUPLICATE_TEXT"
 
 
 async def test_the_same_text_at_once_passes_once(tweet_svc: Instance) -> None:

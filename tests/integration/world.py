@@ -147,7 +147,14 @@ class World:
             yield ids[start : start + page_size], len(ids), start + page_size < len(ids)
 
     async def users(self, user_ids: Sequence[int]) -> dict[int, User]:
-        return {user: User(user_id=user, username=f"user{user}") for user in user_ids}
+        return {
+            user: User(
+                user_id=user,
+                username=f"user{user}",
+                followers_count=sum(user in followees for followees in self.follows.values()),
+            )
+            for user in user_ids
+        }
 
     def _posted(self, tweet: Tweet) -> Activity:
         return Activity(

@@ -1,0 +1,168 @@
+"""The timeline service's parts over a small world in memory and a real Redis."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any, cast
+
+from starling.graph.v1.graph_events_pb2 import GraphEvent
+from starling.timeline.v1.timeline_events_pb2 import CelebrityActivity, FanoutChunk
+from starling.tweet.v1.tweet_pb2 import Tweet
+
+from meshkit import streams
+from meshkit.config import MeshConfig
+from meshkit.consumer import EventMeta
+from meshkit.events import EventBus
+from meshkit.page_token import PageTokens
+from meshkit.redis import Redis, Script
+from tests.integration.world import World
+from timeline_svc.activity_cache import ActivityCache
+from timeline_svc.celebrity_log import CelebrityLog
+from timeline_svc.fanout import Fanout
+from timeline_svc.generation import Generation
+from timeline_svc.home_timeline import HomeTimeline
+from timeline_svc.hydration import Hydration
+from timeline_svc.lookups import Lookups
+from timeline_svc.timeline_cache import TimelineCache
+from timeline_svc.tweet_cache import TweetCache
+
+USERS = range(1, 7)
+LATE = EventMeta("test", 1, 1, 0, "", {})
+
+
+class WorldLookups(Lookups):
+    """Answers from the world."""
+
+    def __init__(self, world: World) -> None:
+        self.activity = world.activity  # type: ignore[method-assign]
+        self.tweets = world.tweets_by_id  # type: ignore[method-assign]
+        self.flags = world.flags  # type: ignore[method-assign]
+        self.earliest_retweets = world.earliest_retweets  # type: ignore[method-assign]
+        self.followees = world.followees  # type: ignore[method-assign]
+        self.followers = world.followers  # type: ignore[method-assign]
+        self.users = world.users  # type: ignore[method-assign]
+
+
+class MemoryLog(CelebrityLog):
+    """The celebrity log without a server."""
+
+    def __init__(self) -> None:
+        bus = SimpleNamespace(prefix="", on_reconnect=lambda callback: None)
+        super().__init__(cast(EventBus, bus), streams.CELEBRITY, keep_s=3600)
+        self._heard = 0
+
+    @property
+    def sequence(self) -> int:
+        return self._heard
+
+    def hear(self, event: CelebrityActivity, published_ms: int = 0) -> None:
+        """As it comes from the stream."""
+        self._heard += 1
+        meta = EventMeta("celebrity", self._heard, 1, published_ms, "", {})
+        self._append(event.SerializeToString(), meta)
+
+
+class MemoryBus:
+    """Hands what the fan-out publishes to the log, or back to it."""
+
+    def __init__(self, log: MemoryLog, events: list[Any]) -> None:
+        self._log = log
+        self._events = events
+        self.on_notify: Callable[[], Awaitable[None]] | None = None
+
+    async def publish(self, subject: str, message: Any, *, msg_id: str) -> None:
+        if isinstance(message, CelebrityActivity):
+            self._log.hear(message)
+        else:
+            self._events.append(message)
+
+    async def notify(self, subject: str, payload: bytes = b"") -> None:
+        assert self.on_notify is not None, "no event here asks for an answer"
+        await self.on_notify()
+
+
+class Mesh:
+    """The timeline service's parts over a world."""
+
+    def __init__(
+        self, redis: Redis, prefix: str, *, entries: int, celebrity_followers: int
+    ) -> None:
+        self.world = World(follows={user: set() for user in USERS})
+        self.events: list[Any] = []
+        self.redis = redis
+        self.prefix = prefix
+        self.lookups = lookups = WorldLookups(self.world)
+        self.log = MemoryLog()
+        self.cache = TimelineCache(redis, prefix, ttl_s=3600, rebuild_lease_s=10, entries=entries)
+        self.generation = generation = Generation(redis, prefix)
+        self.activity = activity = ActivityCache(redis, prefix, generation, lookups)
+        self.tweets = tweets = TweetCache(redis, prefix, generation)
+        self.bus = MemoryBus(self.log, self.events)
+        self.home = self.another_home()
+        self.fanout = Fanout(
+            cast(EventBus, self.bus),
+            self.cache,
+            tweets,
+            activity,
+            generation,
+            lookups,
+            celebrity_followers=celebrity_followers,
+        )
+
+    def another_home(self) -> HomeTimeline:
+        """What another process would serve: it shares Redis and the world alone."""
+        return HomeTimeline(
+            self.cache,
+            self.log,
+            Hydration(self.tweets, self.generation, self.lookups),
+            self.activity,
+            self.lookups,
+            PageTokens(b"0123456789abcdef"),
+            rebuild_lease_s=10,
+        )
+
+    async def handle(self, event: Any, meta: EventMeta = LATE) -> None:
+        """As a consumer would; without `meta` it is an event that comes late."""
+        if isinstance(event, FanoutChunk):
+            await self.fanout.chunk(event, meta)
+        elif isinstance(event, GraphEvent):
+            await self.fanout.follow_changed(event, meta)
+        else:
+            handlers = {
+                "posted": self.fanout.posted,
+                "deleted": self.fanout.deleted,
+                "like_changed": self.fanout.like_changed,
+                "retweet_changed": self.fanout.retweet_changed,
+            }
+            await handlers[event.WhichOneof("event")](event, meta)
+
+    async def read(self, reader: int, limit: int) -> list[Tweet]:
+        """The whole home timeline, by pages."""
+        tweets: list[Tweet] = []
+        cursor = ""
+        while True:
+            lines, cursor = await self.home.page(reader, cursor, limit)
+            tweets += [Tweet.FromString(line.to_bytes()) for line in lines]
+            if not cursor:
+                return tweets
+            assert len(lines) == limit
+
+    async def flush(self) -> None:
+        await self.redis.eval(FLUSH, [], [f"{self.prefix}*"])
+
+
+FLUSH = Script(
+    "flush",
+    "for _, key in ipairs(redis.call('KEYS', ARGV[1])) do redis.call('DEL', key) end return 1",
+)
+
+
+@asynccontextmanager
+async def connected(config: MeshConfig) -> AsyncIterator[Redis]:
+    """A client of the test's Redis."""
+    client = Redis(config.redis_url, timeout_s=5)
+    await client.connect()
+    yield client
+    await client.close()

@@ -22,8 +22,8 @@ from meshkit.errors import (
 from meshkit.events import EventBus
 from meshkit.identity import Caller
 from meshkit.snowflake import created_at, timestamp_ms, wall_clock_ms
+from meshkit.write_clock import WriteClock, wall_clock_us
 from tests.integration.tweet_rig import Instance, running, users
-from tweet_svc.clock import WriteClock, wall_clock_us
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

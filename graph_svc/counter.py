@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 from starling.graph.v1.graph_events_pb2 import FollowChanged, GraphEvent
 from starling.tweet.v1.tweet_events_pb2 import TweetEvent
 
-from graph_svc.edge_store import EdgeStore
+from graph_svc.edge_store import EdgeStore, changes_of
 from graph_svc.user_store import UserStore
 from meshkit.consumer import Consumer, EventMeta
 from meshkit.events import ConsumerSpec, EventBus
@@ -24,6 +24,7 @@ from meshkit.streams import (
     AUTHOR_COUNTS_CHANGED,
     COUNTS,
     FOLLOW_CHANGED,
+    FOLLOWS_CHANGED,
     GRAPH,
 )
 from meshkit.write_clock import WriteClock
@@ -31,7 +32,7 @@ from meshkit.write_clock import WriteClock
 EDGES = ConsumerSpec(
     "graph-counter",
     GRAPH.name,
-    (FOLLOW_CHANGED,),
+    (FOLLOW_CHANGED, FOLLOWS_CHANGED),
     # Most of these wait for a recount that others share.
     max_in_flight=1024,
     max_deliver=1000,
@@ -75,7 +76,14 @@ class Counter:
     def consumers(self) -> list[Consumer]:
         """The two consumers that feed it."""
         return [
-            Consumer(self._bus, EDGES, {FOLLOW_CHANGED: (GraphEvent, self.on_follow_changed)}),
+            Consumer(
+                self._bus,
+                EDGES,
+                {
+                    FOLLOW_CHANGED: (GraphEvent, self.on_follows_changed),
+                    FOLLOWS_CHANGED: (GraphEvent, self.on_follows_changed),
+                },
+            ),
             Consumer(
                 self._bus,
                 TWEETS_COUNTS,
@@ -83,13 +91,14 @@ class Counter:
             ),
         ]
 
-    async def on_follow_changed(self, event: GraphEvent, meta: EventMeta) -> None:
-        """Settle the pair, and recount both ends."""
-        change = event.follow_changed
-        self._unsettled[change.follower_id].append(change)
+    async def on_follows_changed(self, event: GraphEvent, meta: EventMeta) -> None:
+        """Settle the pairs of one follower, and recount both ends."""
+        changes = changes_of(event)
+        follower_id = changes[0].follower_id
+        self._unsettled[follower_id].extend(changes)
+        ends = {Partition(each.followee_id, "followers", each.shard) for each in changes}
         await asyncio.gather(
-            self._recounter.mark(Partition(change.follower_id, "following", 0)),
-            self._recounter.mark(Partition(change.followee_id, "followers", change.shard)),
+            *map(self._recounter.mark, (Partition(follower_id, "following", 0), *ends))
         )
 
     async def on_author_counts_changed(self, event: TweetEvent, meta: EventMeta) -> None:

@@ -26,18 +26,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from starling.graph.v1.graph_events_pb2 import FollowChanged, GraphEvent
+from starling.graph.v1.graph_events_pb2 import FollowChanged, FollowsChanged, GraphEvent
 
 from meshkit.background import gather_bounded
 from meshkit.chunks import chunks
 from meshkit.cql import CqlSession, Row, Statement
 from meshkit.keyed_lock import KeyedLock
 from meshkit.outbox import Outbox, OutboxRow
-from meshkit.streams import FOLLOW_CHANGED
+from meshkit.streams import FOLLOW_CHANGED, FOLLOWS_CHANGED
 from meshkit.write_clock import WriteClock
 
-# Cassandra warns at 5 KiB a batch and refuses 50 KiB; an edge takes about 400 bytes.
-_EDGES_A_BATCH = 10
+# Cassandra warns at 5 KiB a batch and refuses 50 KiB; an edge takes about 250 bytes.
+_EDGES_A_BATCH = 16
 _PUBLISHES_AT_ONCE = 64
 
 Position = tuple[int, int]
@@ -166,7 +166,7 @@ class EdgeStore:
                 for n, followee_id in enumerate(missing)
             ]
             written = await gather_bounded(4, self._write, chunks(edges, _EDGES_A_BATCH))
-        await self._publish([row for rows in written for row in rows])
+        await gather_bounded(_PUBLISHES_AT_ONCE, self._outbox.publish_now, written)
 
     async def unfollow(self, follower_id: int, followee_id: int) -> None:
         """Delete the edge; nothing where there is none."""
@@ -178,7 +178,7 @@ class EdgeStore:
             row = self._row(edges[0], following=False, changed_us=at_us)
             drops = [item for edge in edges for item in edge.drops()]
             await self._session.batch([*drops, self._outbox.insert(row)], timestamp_us=at_us)
-        await self._publish([row])
+        await self._outbox.publish_now(row)
 
     async def settle(self, follower_id: int, changes: Sequence[FollowChanged]) -> list[Edge]:
         """See to it that the pairs of a follower's events have one edge or none, and that the mesh was
@@ -215,10 +215,12 @@ class EdgeStore:
         Nothing where it is there already, or was undone since: an edge's rows are written at its time and
         deleted later.
         """
-        change = GraphEvent.FromString(row.payload).follow_changed
-        edge = Edge(change.follower_id, change.followee_id, change.followed_us, change.shard)
-        items = edge.puts() if change.following else edge.drops()
-        await self._session.batch(items, timestamp_us=change.changed_us)
+        changes = changes_of(GraphEvent.FromString(row.payload))
+        items: Batch = []
+        for change in changes:
+            edge = Edge(change.follower_id, change.followee_id, change.followed_us, change.shard)
+            items += edge.puts() if change.following else edge.drops()
+        await self._session.batch(items, timestamp_us=changes[0].changed_us)
 
     async def followers(
         self, followee_id: int, last_shard: int, after: Position, limit: int
@@ -269,28 +271,47 @@ class EdgeStore:
             )
         return edges
 
-    async def _write(self, edges: Sequence[Edge]) -> list[OutboxRow]:
-        rows = [self._row(edge, following=True, changed_us=edge.followed_us) for edge in edges]
+    async def _write(self, edges: Sequence[Edge]) -> OutboxRow:
+        row = self._row_of_many(edges) if len(edges) > 1 else self._row(edges[0], following=True)
         items = [item for edge in edges for item in edge.puts()]
-        items += [self._outbox.insert(row) for row in rows]
         # Not later than any followed_us of them: a delete is written later than the edge's.
-        await self._session.batch(items, timestamp_us=edges[0].followed_us)
-        return rows
-
-    async def _publish(self, rows: Sequence[OutboxRow]) -> None:
-        await gather_bounded(_PUBLISHES_AT_ONCE, self._outbox.publish_now, rows)
-
-    def _row(self, edge: Edge, *, following: bool, changed_us: int) -> OutboxRow:
-        change = FollowChanged(
-            follower_id=edge.follower_id,
-            followee_id=edge.followee_id,
-            following=following,
-            changed_us=changed_us,
-            followed_us=edge.followed_us,
-            shard=edge.shard,
+        await self._session.batch(
+            [*items, self._outbox.insert(row)], timestamp_us=edges[0].followed_us
         )
+        return row
+
+    def _row(self, edge: Edge, *, following: bool, changed_us: int | None = None) -> OutboxRow:
+        change = _change(edge, following, edge.followed_us if changed_us is None else changed_us)
         return self._outbox.row(
             FOLLOW_CHANGED,
             GraphEvent(follow_changed=change),
-            msg_id=f"{FOLLOW_CHANGED}:{edge.follower_id}:{edge.followee_id}:{changed_us}",
+            msg_id=f"{FOLLOW_CHANGED}:{edge.follower_id}:{edge.followee_id}:{change.changed_us}",
         )
+
+    def _row_of_many(self, edges: Sequence[Edge]) -> OutboxRow:
+        """One event for all edges of a batch: JetStream syncs each event to disk."""
+        changes = [_change(edge, True, edge.followed_us) for edge in edges]
+        first = edges[0]
+        return self._outbox.row(
+            FOLLOWS_CHANGED,
+            GraphEvent(follows_changed=FollowsChanged(changes=changes)),
+            msg_id=f"{FOLLOWS_CHANGED}:{first.follower_id}:{first.followee_id}:{first.followed_us}",
+        )
+
+
+def changes_of(event: GraphEvent) -> Sequence[FollowChanged]:
+    """The changes that an event tells of, all of one follower."""
+    if event.WhichOneof("event") == "follows_changed":
+        return event.follows_changed.changes
+    return [event.follow_changed]
+
+
+def _change(edge: Edge, following: bool, changed_us: int) -> FollowChanged:
+    return FollowChanged(
+        follower_id=edge.follower_id,
+        followee_id=edge.followee_id,
+        following=following,
+        changed_us=changed_us,
+        followed_us=edge.followed_us,
+        shard=edge.shard,
+    )

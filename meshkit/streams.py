@@ -37,9 +37,10 @@ COUNTS = StreamSpec(
 
 # Written by graph_svc; GraphEvent.
 FOLLOW_CHANGED = "graph.follow_changed"
+FOLLOWS_CHANGED = "graph.follows_changed"
 GRAPH = StreamSpec(
     "GRAPH",
-    (FOLLOW_CHANGED,),
+    (FOLLOW_CHANGED, FOLLOWS_CHANGED),
     max_age_s=7 * _DAY_S,
     max_bytes=256 * _MIB,
 )

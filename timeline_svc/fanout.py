@@ -117,6 +117,10 @@ class Fanout:
         """A follow, or its undoing, makes the follower's timeline be rebuilt at the next read."""
         await self._timelines.invalidate(event.follow_changed.follower_id)
 
+    async def follows_changed(self, event: GraphEvent, meta: EventMeta) -> None:
+        """The same for one who followed many at once."""
+        await self._timelines.invalidate(event.follows_changed.changes[0].follower_id)
+
     async def chunk(self, event: FanoutChunk, meta: EventMeta) -> None:
         """One activity to up to a thousand followers."""
         await self._deliver(event.activity, event.follower_ids, withdrawn=event.withdrawn)

@@ -30,7 +30,9 @@ ACTIVITY = ConsumerSpec(
 )
 LIKES = ConsumerSpec("fanout-likes", streams.TWEETS.name, (streams.LIKE_CHANGED,))
 COUNTS = ConsumerSpec("fanout-counts", streams.COUNTS.name, (streams.TWEET_COUNTS_CHANGED,))
-FOLLOWS = ConsumerSpec("fanout-follows", streams.GRAPH.name, (streams.FOLLOW_CHANGED,))
+FOLLOWS = ConsumerSpec(
+    "fanout-follows", streams.GRAPH.name, (streams.FOLLOW_CHANGED, streams.FOLLOWS_CHANGED)
+)
 CHUNKS = ConsumerSpec(
     "fanout-chunks",
     streams.FANOUT.name,
@@ -79,7 +81,14 @@ async def main() -> None:
             Consumer(
                 bus, COUNTS, {streams.TWEET_COUNTS_CHANGED: (TweetEvent, fanout.counts_changed)}
             ),
-            Consumer(bus, FOLLOWS, {streams.FOLLOW_CHANGED: (GraphEvent, fanout.follow_changed)}),
+            Consumer(
+                bus,
+                FOLLOWS,
+                {
+                    streams.FOLLOW_CHANGED: (GraphEvent, fanout.follow_changed),
+                    streams.FOLLOWS_CHANGED: (GraphEvent, fanout.follows_changed),
+                },
+            ),
             Consumer(bus, CHUNKS, {streams.FANOUT_CHUNK: (FanoutChunk, fanout.chunk)}),
         ]
         await process.serve([], background=[consumer.background() for consumer in consumers])

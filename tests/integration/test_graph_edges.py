@@ -403,11 +403,13 @@ async def test_a_batch_that_a_crash_left_half_applied_is_completed(
     graph: Instance, session: CqlSession
 ) -> None:
     """Only the outbox row is there: the batch log would bring the rest, but much later."""
-    ann, bob, cid = [await graph.add_user() for _ in range(3)]
+    ann, bob, cid, *many = [await graph.add_user() for _ in range(6)]
     now_us = time.time_ns() // 1000
     edge = Edge(ann.user_id, bob.user_id, now_us, 0)
     row = graph.edges._row(edge, following=True, changed_us=now_us)
     await session.batch([graph.outbox.insert(row)])
+    edges = [Edge(bob.user_id, user.user_id, now_us + n, 0) for n, user in enumerate(many)]
+    await session.batch([graph.outbox.insert(graph.edges._row_of_many(edges))])
 
     await graph.follow(ann, cid)
     (standing,) = (await graph.edges._edges(ann.user_id, [cid.user_id]))[cid.user_id]
@@ -415,9 +417,12 @@ async def test_a_batch_that_a_crash_left_half_applied_is_completed(
     await session.batch([graph.outbox.insert(undone)])
 
     async def completed() -> bool:
-        return ids(await graph.following(ann)) == [bob.user_id]
+        following = [ids(await graph.following(user)) for user in (ann, bob)]
+        return following == [[bob.user_id], ids(many)[::-1]]
 
     await until(completed, 20.0, "the relay's restoring")
     await graph.counts_rest_at(ann, 0, 1)
-    await graph.counts_rest_at(bob, 1, 0)
+    await graph.counts_rest_at(bob, 1, 3)
     await graph.counts_rest_at(cid, 0, 0)
+    for user in many:
+        await graph.counts_rest_at(user, 1, 0)

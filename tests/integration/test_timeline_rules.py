@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from starling.graph.v1.graph_events_pb2 import FollowChanged, GraphEvent
+from starling.graph.v1.graph_events_pb2 import FollowChanged, FollowsChanged, GraphEvent
 from starling.tweet.v1.tweet_events_pb2 import (
     LikeChanged,
     RetweetChanged,
@@ -107,7 +107,12 @@ class Walk:
                 world.follows[user].add(other)
             else:
                 world.follows[user].discard(other)
-            event = GraphEvent(follow_changed=FollowChanged(follower_id=user, followee_id=other))
+            change = FollowChanged(follower_id=user, followee_id=other)
+            event = (
+                GraphEvent(follow_changed=change)
+                if pick.random() < 0.5
+                else GraphEvent(follows_changed=FollowsChanged(changes=[change]))
+            )
         elif kind == "read":
             await mesh.home.page(user, "", pick.choice([1, 3, 20]))
         elif kind == "event":

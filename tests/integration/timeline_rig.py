@@ -128,7 +128,9 @@ class Mesh:
         if isinstance(event, FanoutChunk):
             await self.fanout.chunk(event, meta)
         elif isinstance(event, GraphEvent):
-            await self.fanout.follow_changed(event, meta)
+            one = event.WhichOneof("event") == "follow_changed"
+            handler = self.fanout.follow_changed if one else self.fanout.follows_changed
+            await handler(event, meta)
         else:
             handlers = {
                 "posted": self.fanout.posted,

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$starling/graph/v1/graph_events.proto\x12\x11starling.graph.v1\"\xbc\x01\n\nGraphEvent\x12I\n\x0e\x66ollow_changed\x18\x01 \x01(\x0b\x32 .starling.graph.v1.FollowChangedH\x00R\rfollowChanged\x12Z\n\x13user_counts_changed\x18\x02 \x01(\x0b\x32$.starling.graph.v1.UserCountsChangedB\x02\x18\x01H\x00R\x11userCountsChangedB\x07\n\x05\x65vent\"\xc5\x01\n\rFollowChanged\x12\x1f\n\x0b\x66ollower_id\x18\x01 \x01(\x03R\nfollowerId\x12\x1f\n\x0b\x66ollowee_id\x18\x02 \x01(\x03R\nfolloweeId\x12\x1c\n\tfollowing\x18\x03 \x01(\x08R\tfollowing\x12\x1d\n\nchanged_us\x18\x04 \x01(\x03R\tchangedUs\x12\x1f\n\x0b\x66ollowed_us\x18\x05 \x01(\x03R\nfollowedUs\x12\x14\n\x05shard\x18\x06 \x01(\rR\x05shard\"\x9c\x01\n\x11UserCountsChanged\x12\x17\n\x07user_id\x18\x01 \x01(\x03R\x06userId\x12\'\n\x0f\x66ollowers_count\x18\x02 \x01(\rR\x0e\x66ollowersCount\x12\'\n\x0f\x66ollowing_count\x18\x03 \x01(\rR\x0e\x66ollowingCount\x12\x18\n\x08\x61s_of_us\x18\x04 \x01(\x03R\x06\x61sOfUs:\x02\x18\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$starling/graph/v1/graph_events.proto\x12\x11starling.graph.v1\"\x8a\x02\n\nGraphEvent\x12I\n\x0e\x66ollow_changed\x18\x01 \x01(\x0b\x32 .starling.graph.v1.FollowChangedH\x00R\rfollowChanged\x12Z\n\x13user_counts_changed\x18\x02 \x01(\x0b\x32$.starling.graph.v1.UserCountsChangedB\x02\x18\x01H\x00R\x11userCountsChanged\x12L\n\x0f\x66ollows_changed\x18\x03 \x01(\x0b\x32!.starling.graph.v1.FollowsChangedH\x00R\x0e\x66ollowsChangedB\x07\n\x05\x65vent\"\xc5\x01\n\rFollowChanged\x12\x1f\n\x0b\x66ollower_id\x18\x01 \x01(\x03R\nfollowerId\x12\x1f\n\x0b\x66ollowee_id\x18\x02 \x01(\x03R\nfolloweeId\x12\x1c\n\tfollowing\x18\x03 \x01(\x08R\tfollowing\x12\x1d\n\nchanged_us\x18\x04 \x01(\x03R\tchangedUs\x12\x1f\n\x0b\x66ollowed_us\x18\x05 \x01(\x03R\nfollowedUs\x12\x14\n\x05shard\x18\x06 \x01(\rR\x05shard\"L\n\x0e\x46ollowsChanged\x12:\n\x07\x63hanges\x18\x01 \x03(\x0b\x32 .starling.graph.v1.FollowChangedR\x07\x63hanges\"\x9c\x01\n\x11UserCountsChanged\x12\x17\n\x07user_id\x18\x01 \x01(\x03R\x06userId\x12\'\n\x0f\x66ollowers_count\x18\x02 \x01(\rR\x0e\x66ollowersCount\x12\'\n\x0f\x66ollowing_count\x18\x03 \x01(\rR\x0e\x66ollowingCount\x12\x18\n\x08\x61s_of_us\x18\x04 \x01(\x03R\x06\x61sOfUs:\x02\x18\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,9 +36,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_USERCOUNTSCHANGED']._loaded_options = None
   _globals['_USERCOUNTSCHANGED']._serialized_options = b'\030\001'
   _globals['_GRAPHEVENT']._serialized_start=60
-  _globals['_GRAPHEVENT']._serialized_end=248
-  _globals['_FOLLOWCHANGED']._serialized_start=251
-  _globals['_FOLLOWCHANGED']._serialized_end=448
-  _globals['_USERCOUNTSCHANGED']._serialized_start=451
-  _globals['_USERCOUNTSCHANGED']._serialized_end=607
+  _globals['_GRAPHEVENT']._serialized_end=326
+  _globals['_FOLLOWCHANGED']._serialized_start=329
+  _globals['_FOLLOWCHANGED']._serialized_end=526
+  _globals['_FOLLOWSCHANGED']._serialized_start=528
+  _globals['_FOLLOWSCHANGED']._serialized_end=604
+  _globals['_USERCOUNTSCHANGED']._serialized_start=607
+  _globals['_USERCOUNTSCHANGED']._serialized_end=763
 # @@protoc_insertion_point(module_scope)

@@ -1,17 +1,20 @@
+from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from collections.abc import Mapping as _Mapping
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class GraphEvent(_message.Message):
-    __slots__ = ("follow_changed", "user_counts_changed")
+    __slots__ = ("follow_changed", "user_counts_changed", "follows_changed")
     FOLLOW_CHANGED_FIELD_NUMBER: _ClassVar[int]
     USER_COUNTS_CHANGED_FIELD_NUMBER: _ClassVar[int]
+    FOLLOWS_CHANGED_FIELD_NUMBER: _ClassVar[int]
     follow_changed: FollowChanged
     user_counts_changed: UserCountsChanged
-    def __init__(self, follow_changed: _Optional[_Union[FollowChanged, _Mapping]] = ..., user_counts_changed: _Optional[_Union[UserCountsChanged, _Mapping]] = ...) -> None: ...
+    follows_changed: FollowsChanged
+    def __init__(self, follow_changed: _Optional[_Union[FollowChanged, _Mapping]] = ..., user_counts_changed: _Optional[_Union[UserCountsChanged, _Mapping]] = ..., follows_changed: _Optional[_Union[FollowsChanged, _Mapping]] = ...) -> None: ...
 
 class FollowChanged(_message.Message):
     __slots__ = ("follower_id", "followee_id", "following", "changed_us", "followed_us", "shard")
@@ -28,6 +31,12 @@ class FollowChanged(_message.Message):
     followed_us: int
     shard: int
     def __init__(self, follower_id: _Optional[int] = ..., followee_id: _Optional[int] = ..., following: _Optional[bool] = ..., changed_us: _Optional[int] = ..., followed_us: _Optional[int] = ..., shard: _Optional[int] = ...) -> None: ...
+
+class FollowsChanged(_message.Message):
+    __slots__ = ("changes",)
+    CHANGES_FIELD_NUMBER: _ClassVar[int]
+    changes: _containers.RepeatedCompositeFieldContainer[FollowChanged]
+    def __init__(self, changes: _Optional[_Iterable[_Union[FollowChanged, _Mapping]]] = ...) -> None: ...
 
 class UserCountsChanged(_message.Message):
     __slots__ = ("user_id", "followers_count", "following_count", "as_of_us")

@@ -107,11 +107,11 @@ class Walk:
                 world.follows[user].add(other)
             else:
                 world.follows[user].discard(other)
-            change = FollowChanged(follower_id=user, followee_id=other)
+            followed = FollowChanged(follower_id=user, followee_id=other)
             event = (
-                GraphEvent(follow_changed=change)
+                GraphEvent(follow_changed=followed)
                 if pick.random() < 0.5
-                else GraphEvent(follows_changed=FollowsChanged(changes=[change]))
+                else GraphEvent(follows_changed=FollowsChanged(changes=[followed]))
             )
         elif kind == "read":
             await mesh.home.page(user, "", pick.choice([1, 3, 20]))

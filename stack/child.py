@@ -110,7 +110,8 @@ class SupervisedProcess:
 
     async def _spawn(self) -> asyncio.subprocess.Process:
         process, status = self.process, self.status
-        check_free(process.name, process.ports)
+        check_free(process.name, process.ports, process.host)
+        check_free(process.name, process.shared_ports, process.host, shared=True)
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileNotFoundError):
             if self.log.stat().st_size > LONGEST_LOG_BYTES:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from stack import lifecycle, show, state
+from stack import lifecycle, restarting, show, state
 from stack.errors import StackError
 from stack.run_dir import RunDir, engines_run_dir, run_dir
 
@@ -34,12 +34,20 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing unless i
 @app.command()
 def up(
     tour: Annotated[bool, typer.Option(help="Walk through the main job when it is up.")] = True,
+    replicated: Annotated[
+        bool,
+        typer.Option(
+            "--replicated",
+            help="Three Cassandra nodes, three NATS servers, a Valkey cluster of three primaries with "
+            "replicas, two of each service: any one process may be lost. Its data is its own.",
+        ),
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Start the whole mesh, wait until it is healthy, and leave it running."""
     run, console = run_dir(), Console(quiet=quiet)
     with state.exclusive(run.command_lock, show.BUSY):
-        _start(run, "mesh", console)
+        _start(run, "replicated" if replicated else "mesh", console)
     if tour:
         _tour(run, console)
     show.addresses(console, run)
@@ -49,6 +57,24 @@ def up(
 def down() -> None:
     """Stop the mesh, and whatever an earlier one left behind. Its data stays."""
     _stop(run_dir())
+
+
+@app.command()
+def restart(
+    name: Annotated[
+        str, typer.Argument(help="A process; with --rolling all instances of its kind.")
+    ],
+    rolling: Annotated[
+        bool,
+        typer.Option(
+            "--rolling", help="One instance after the other, each once its callers see the last."
+        ),
+    ] = False,
+) -> None:
+    """Stop a process in good order, and start it again."""
+    run, console = run_dir(), Console()
+    with state.exclusive(run.command_lock, show.BUSY):
+        restarting.restart(run, name, rolling=rolling, say=console.print)
 
 
 @app.command()
@@ -133,7 +159,7 @@ def _start(run: RunDir, kind: lifecycle.Kind, console: Console) -> None:
     started = lifecycle.start(run, kind)
     try:
         if started:
-            if kind == "mesh":  # while Cassandra starts
+            if kind != "engines":  # while Cassandra starts
                 show.fetch_jars(console, "zipkin")
         elif changes := lifecycle.apply_settings(run):
             console.print(

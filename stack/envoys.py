@@ -1,4 +1,4 @@
-"""The Envoys of the mesh: the edge, and a sidecar for every service.
+"""The Envoys of the mesh: the edge, and a sidecar for every instance of a service.
 
 What they are configured to do is `envoy/`'s; here stands where they run, and with whose
 certificates.
@@ -25,6 +25,7 @@ from stack.errors import StackError
 from stack.ports import LOOPBACK
 from stack.process import Process
 from stack.run_dir import RunDir
+from stack.scale import instances, service_of
 
 EDGE = "edge"
 EDGE_CONCURRENCY, SIDECAR_CONCURRENCY = 2, 1
@@ -38,39 +39,51 @@ def certificates_of(run: RunDir, services: tuple[str, ...]) -> Process:
     return Process(name="certificates", command=command, once=True)
 
 
-def envoys(run: RunDir, ports: Mapping[str, int], services: tuple[str, ...]) -> list[Process]:
-    """The edge and the sidecars of `services`, and the step that waits until all see each other."""
-    prepare = _render_once(run, ports, services)
+def envoys(
+    run: RunDir, ports: Mapping[str, int], services: tuple[str, ...], edges: int = 1
+) -> list[Process]:
+    """The edges, the sidecars of `services` (instances by name), and the step that waits until all see
+    each other.
+    """
+    prepare = _render_once(run, ports, services, edges)
     sidecars = [
         _envoy(
             run,
             f"{name}.envoy",
             admin_port=ports[f"{name}.admin"],
-            listen={"inbound": ports[f"{name}.inbound"]},
+            ports=(ports[f"{name}.inbound"],),
+            addresses={"inbound": f"{LOOPBACK}:{ports[f'{name}.inbound']}"},
             concurrency=SIDECAR_CONCURRENCY,
             prepare=prepare,
         )
         for name in services
     ]
-    edge = _envoy(
-        run,
-        EDGE,
-        admin_port=ports["edge.admin"],
-        listen={"api": ports["edge"]},
-        concurrency=EDGE_CONCURRENCY,
-        prepare=prepare,
-        stops_before=tuple(services),
-        # It reads its limits from its configuration: with other settings it is another process.
-        env=settings.current_for(EDGE),
-    )
+    public = [
+        _envoy(
+            run,
+            name,
+            admin_port=ports[f"{name}.admin"],
+            # Envoy shares its ports: the kernel gives each connection to one of the edges.
+            shared_ports=(ports[EDGE],),
+            addresses={"api": f"https://localhost:{ports[EDGE]}"},
+            concurrency=EDGE_CONCURRENCY if edges == 1 else 1,
+            prepare=prepare,
+            stops_before=tuple(services),
+            # It reads its limits from its configuration: with other settings it is another process.
+            env=settings.current_for(EDGE),
+        )
+        for name in instances(EDGE, edges)
+    ]
+    every = (*sidecars, *public)
+    admin_ports = [ports[f"{envoy.name.removesuffix('.envoy')}.admin"] for envoy in every]
     routes = Process(
         name="routes",
         command=(),
-        needs=(EDGE, *services, *(sidecar.name for sidecar in sidecars)),
-        ready=probes.envoy_upstreams(ports["edge.admin"]),
+        needs=(*services, *(envoy.name for envoy in every)),
+        ready=probes.envoy_upstreams(admin_ports),
         once=True,
     )
-    return [*sidecars, edge, routes]
+    return [*every, routes]
 
 
 def _envoy(
@@ -78,13 +91,14 @@ def _envoy(
     name: str,
     *,
     admin_port: int,
-    listen: Mapping[str, int],
+    addresses: Mapping[str, str],
     concurrency: int,
     prepare: Callable[[], None],
+    ports: tuple[int, ...] = (),
+    shared_ports: tuple[int, ...] = (),
     stops_before: tuple[str, ...] = (),
     env: Mapping[str, str] | None = None,
 ) -> Process:
-    scheme = "https://localhost:" if name == EDGE else f"{LOOPBACK}:"
     return Process(
         name=name,
         command=(
@@ -103,11 +117,9 @@ def _envoy(
         ready=probes.http_ok(admin_port, "/ready"),
         prepare=prepare,
         env=env or {},
-        ports=(admin_port, *listen.values()),
-        addresses={
-            **{use: f"{scheme}{port}" for use, port in listen.items()},
-            "admin": f"http://{LOOPBACK}:{admin_port}",
-        },
+        ports=(admin_port, *ports),
+        shared_ports=shared_ports,
+        addresses={**addresses, "admin": f"http://{LOOPBACK}:{admin_port}"},
     )
 
 
@@ -116,7 +128,7 @@ def _config(run: RunDir, name: str) -> Path:
 
 
 def _render_once(
-    run: RunDir, ports: Mapping[str, int], services: tuple[str, ...]
+    run: RunDir, ports: Mapping[str, int], services: tuple[str, ...], edges: int
 ) -> Callable[[], None]:
     """Renders all configurations, when the first of the Envoys asks for it."""
     lock, rendered = threading.Lock(), threading.Event()
@@ -126,34 +138,37 @@ def _render_once(
 
         with lock:
             if not rendered.is_set():
-                files = render(mesh_spec(run, ports, services), run.conf("envoy"))
-                for name, file in files.items():
-                    if file != _config(run, name):
-                        raise StackError(f"{name}: rendered to {file}, not {_config(run, name)}")
+                for name in reversed(instances(EDGE, edges)):  # the first edge's stays
+                    files = render(mesh_spec(run, ports, services, name), run.conf("envoy"))
+                    files[EDGE].replace(_config(run, name))
                 rendered.set()
 
     return prepare
 
 
-def mesh_spec(run: RunDir, ports: Mapping[str, int], services: tuple[str, ...]) -> MeshSpec:
-    """What the configurations of a mesh with these ports are rendered from."""
+def mesh_spec(
+    run: RunDir, ports: Mapping[str, int], services: tuple[str, ...], edge: str = EDGE
+) -> MeshSpec:
+    """What the configurations of a mesh with these ports are rendered from; `edge` is which of its
+    edges, and `services` names the instances.
+    """
     return MeshSpec(
         edge=EdgeSpec(
-            port=ports["edge"],
-            admin_port=ports["edge.admin"],
+            port=ports[EDGE],
+            admin_port=ports[f"{edge}.admin"],
             server_certificate=_certificate(run, "localhost"),
             client_certificate=_certificate(run, EDGE),
-            private_socket=run.sockets / "edge.keys.sock",
+            private_socket=run.sockets / f"{edge}.keys.sock",
         ),
         services=tuple(
             ServiceSpec(
-                name=name,
+                name=service_of(name),
                 instance=name,
                 socket=run.sockets / f"{name}.sock",
                 outbound_socket=run.sockets / f"{name}.out.sock",
                 inbound_port=ports[f"{name}.inbound"],
                 admin_port=ports[f"{name}.admin"],
-                certificate=_certificate(run, name),
+                certificate=_certificate(run, service_of(name)),
             )
             for name in services
         ),

@@ -18,7 +18,7 @@ from stack.errors import StackError
 from stack.run_dir import CHECKOUT, RunDir
 from stack.state import SupervisorStatus
 
-Kind = Literal["mesh", "engines"]
+Kind = Literal["mesh", "replicated", "engines"]
 Watch = Callable[[SupervisorStatus], None]
 """Shown the supervisor's status again and again while it starts or stops."""
 
@@ -35,16 +35,22 @@ def start(run: RunDir, kind: Kind) -> bool:
     What an earlier one left behind is ended first. Raises StackError.
     """
     if state.supervisor_pid(run):
+        if (status := state.read(run)) and status.kind != kind:
+            raise StackError(
+                f"Another kind of mesh runs here ({status.kind}, not {kind}).\n"
+                "Run `starling down` (or `make down`) first."
+            )
         return False
     orphans.end(orphans.find(run))
     state.forget(run)
     if kind == "engines":  # what tests leave behind is of use to nobody
         shutil.rmtree(run.root / "data", ignore_errors=True)
     free_bytes = shutil.disk_usage(run.root).free
-    if free_bytes < LEAST_FREE_BYTES:
+    needed_bytes = LEAST_FREE_BYTES * (3 if kind == "replicated" else 1)
+    if free_bytes < needed_bytes:
         raise StackError(
             f"Too little space for the mesh's data: {free_bytes // 1_000_000} MB are free in {run.root}, "
-            f"{LEAST_FREE_BYTES // 1_000_000} MB are needed.\n"
+            f"{needed_bytes // 1_000_000} MB are needed.\n"
             "Free some, or set STARLING_RUN_DIR to a directory on another disk, and try again."
         )
     log = run.log("supervisor")

@@ -2,6 +2,7 @@
 
 import shutil
 import sysconfig
+from collections.abc import Mapping
 from pathlib import Path
 
 from stack import probes
@@ -9,9 +10,10 @@ from stack.errors import StackError
 from stack.ports import LOOPBACK
 from stack.process import Process
 from stack.run_dir import RunDir
+from stack.scale import SINGLE, Scale, instance, instances
 
 CONFIG = """\
-server_name: starling
+server_name: {name}
 host: {host}
 port: {port}
 http: "{host}:{monitor_port}"
@@ -29,24 +31,42 @@ ping_interval: "10s"
 ping_max: 2
 """
 
+CLUSTER = """\
+cluster {{
+  name: starling
+  listen: "{host}:{port}"
+  routes: [{routes}]
+}}
+"""
 
-def nats(run: RunDir, port: int, monitor_port: int) -> Process:
-    config = run.conf("nats") / "nats.conf"
+
+def nats(run: RunDir, ports: Mapping[str, int], number: int = 1, scale: Scale = SINGLE) -> Process:
+    """Server `number` (from 1) of the cluster."""
+    name = instance("nats", number)
+    port, monitor_port = ports[name], ports[f"{name}.monitor"]
+    config = run.conf(name) / "nats.conf"
 
     def prepare() -> None:
         config.parent.mkdir(parents=True, exist_ok=True)
-        store_dir = run.data("nats")
+        store_dir = run.data(scale.data + name)
         store_dir.mkdir(parents=True, exist_ok=True)
-        config.write_text(
-            CONFIG.format(host=LOOPBACK, port=port, monitor_port=monitor_port, store_dir=store_dir)
+        text = CONFIG.format(
+            name=name, host=LOOPBACK, port=port, monitor_port=monitor_port, store_dir=store_dir
         )
+        if scale.nats > 1:
+            routes = ", ".join(
+                f'"nats://{LOOPBACK}:{ports[f"{other}.route"]}"'
+                for other in instances("nats", scale.nats)
+            )
+            text += CLUSTER.format(host=LOOPBACK, port=ports[f"{name}.route"], routes=routes)
+        config.write_text(text)
 
     return Process(
-        name="nats",
+        name=name,
         command=(str(_binary()), "--config", str(config)),
         ready=probes.http_ok(monitor_port, "/healthz?js-enabled-only=true"),
         prepare=prepare,
-        ports=(port, monitor_port),
+        ports=(port, monitor_port, *([ports[f"{name}.route"]] if scale.nats > 1 else [])),
         addresses={
             "nats": f"nats://{LOOPBACK}:{port}",
             "monitor": f"http://{LOOPBACK}:{monitor_port}",

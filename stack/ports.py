@@ -32,12 +32,16 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def is_free(port: int) -> bool:
-    """Whether a program could listen on `port` of the loopback address now."""
+def is_free(port: int, host: str = LOOPBACK, shared: bool = False) -> bool:
+    """Whether a program could listen on `port` of an address of loopback now; or, if `shared`, beside
+    others of this user who share it.
+    """
     with socket.socket() as candidate:
         candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            candidate.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         try:
-            candidate.bind((LOOPBACK, port))
+            candidate.bind((host, port))
         except OSError:
             return False
     return True
@@ -68,10 +72,10 @@ def holder(port: int) -> str:
     return "another program"
 
 
-def check_free(name: str, ports: Iterable[int]) -> None:
+def check_free(name: str, ports: Iterable[int], host: str = LOOPBACK, shared: bool = False) -> None:
     """Raises StackError if process `name` cannot listen on one of `ports`; it says who holds it."""
     for port in ports:
-        if not is_free(port):
+        if not is_free(port, host, shared):
             advice = ", or set STARLING_API_PORT" if name == "edge" else ""
             raise StackError(
                 f"{name} needs port {port}, which {holder(port)} holds.\n"

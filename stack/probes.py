@@ -5,7 +5,7 @@ import http
 import http.client
 import json
 import struct
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -21,14 +21,14 @@ PROBE_TIMEOUT_S = 3.0
 
 @asynccontextmanager
 async def _connection(
-    target: int | Path,
+    target: int | Path, host: str = LOOPBACK
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """A connection to a port on loopback or to a Unix socket, for PROBE_TIMEOUT_S at most."""
+    """A connection to a port of loopback or to a Unix socket, for PROBE_TIMEOUT_S at most."""
     async with asyncio.timeout(PROBE_TIMEOUT_S):
         if isinstance(target, Path):
             reader, writer = await asyncio.open_unix_connection(target)
         else:
-            reader, writer = await asyncio.open_connection(LOOPBACK, target)
+            reader, writer = await asyncio.open_connection(host, target)
         try:
             yield reader, writer
         except asyncio.IncompleteReadError as error:
@@ -63,21 +63,24 @@ def http_ok(port: int, path: str) -> Probe:
     return probe
 
 
-def envoy_upstreams(admin_port: int) -> Probe:
-    """Every host that this Envoy sends to passes its health check: calls will not meet a 503."""
+def envoy_upstreams(admin_ports: Sequence[int]) -> Probe:
+    """Every host that these Envoys send to passes its health check: calls will not meet a 503."""
 
     async def probe() -> None:
-        body = await asyncio.to_thread(_get, admin_port, "/clusters?format=json")
-        failing = [
+        bodies = await asyncio.gather(
+            *(asyncio.to_thread(_get, port, "/clusters?format=json") for port in admin_ports)
+        )
+        failing = {
             cluster["name"]
+            for body in bodies
             for cluster in json.loads(body).get("cluster_statuses", [])
             if any(
                 host.get("health_status", {}).get("failed_active_health_check")
                 for host in cluster.get("host_statuses", [])
             )
-        ]
+        }
         if failing:
-            raise NotReadyError(f"no healthy host for {', '.join(sorted(failing))}")
+            raise NotReadyError(f"not every host is healthy of {', '.join(sorted(failing))}")
 
     return probe
 
@@ -95,7 +98,7 @@ def valkey(port: int) -> Probe:
     return probe
 
 
-def cql(port: int) -> Probe:
+def cql(host: str, port: int) -> Probe:
     """A query is answered with rows."""
 
     def frame(opcode: int, body: bytes) -> bytes:
@@ -107,7 +110,7 @@ def cql(port: int) -> Probe:
     async def probe() -> None:
         startup, query, ready, result, consistency_one = 0x01, 0x07, 0x02, 0x08, 1
         select = b"SELECT release_version FROM system.local"
-        async with _connection(port) as (reader, writer):
+        async with _connection(port, host) as (reader, writer):
             for request, wanted in (
                 (
                     frame(startup, struct.pack(">H", 1) + string("CQL_VERSION") + string("3.0.0")),

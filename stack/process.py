@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from stack.errors import StackError
+from stack.ports import LOOPBACK
 
 Probe = Callable[[], Awaitable[None]]
 """Returns when the process does its work; raises NotReadyError or OSError while it does not."""
@@ -30,8 +31,11 @@ class Process:
     """Writes its configuration; called in a thread before its first start. Raises StackError."""
     env: Mapping[str, str] = field(default_factory=dict)
     """Added to the supervisor's own environment."""
+    host: str = LOOPBACK
     ports: tuple[int, ...] = ()
-    """TCP ports on loopback that it will listen on."""
+    """TCP ports of `host` that it will listen on."""
+    shared_ports: tuple[int, ...] = ()
+    """Those that it listens on together with other instances (SO_REUSEPORT)."""
     addresses: Mapping[str, str] = field(default_factory=dict)
     """What others reach it by: purpose to URL or host:port."""
     once: bool = False

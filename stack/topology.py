@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from stack import probes, settings
-from stack.cassandra import cassandra, ring
+from stack.cassandra import cassandra
 from stack.envoys import DEFAULT_AUDIENCE, DEFAULT_ISSUER, certificates_of, envoys
 from stack.errors import StackError
 from stack.nats import nats
@@ -24,7 +24,7 @@ from stack.ports import LOOPBACK, choose, free_ports
 from stack.process import Process, in_order
 from stack.run_dir import RunDir
 from stack.scale import REPLICATED, SINGLE, Scale, instance, instances, service_of
-from stack.valkey import slots, valkey
+from stack.valkey import valkey
 from stack.zipkin import zipkin
 
 
@@ -103,35 +103,21 @@ def _engines(
     run: RunDir, ports: Mapping[str, int], scale: Scale
 ) -> tuple[list[Process], dict[str, str]]:
     """Cassandra, NATS and Valkey, as far as the environment does not name ones that are there; and
-    the addresses of all: `cql`, `nats`, `redis`, those of several separated by commas.
+    the addresses of all: `cql`, `nats`, `redis`.
     """
     rows = {
-        "cql": (
-            "CASSANDRA_CONTACT_POINTS",
-            [
-                cassandra(run, ports["cassandra"], ports["storage"], number + 1, scale)
-                for number in range(scale.cassandra)
-            ],
-            [ring(scale, ports["cassandra"])] if scale.cassandra > 1 else [],
-        ),
-        "nats": (
-            "NATS_URL",
-            [nats(run, ports, number + 1, scale) for number in range(scale.nats)],
-            [],
-        ),
-        "redis": (
-            "REDIS_URL",
-            [valkey(run, ports, number + 1, scale) for number in range(scale.redis)],
-            [slots(scale, ports)] if scale.redis > 1 else [],
-        ),
+        "cql": ("CASSANDRA_CONTACT_POINTS", cassandra(run, ports, scale)),
+        "nats": ("NATS_URL", nats(run, ports, scale)),
+        "redis": ("REDIS_URL", valkey(run, ports, scale)),
     }
-    processes, addresses = [], {}
-    for use, (variable, servers, steps) in rows.items():
+    processes: list[Process] = []
+    addresses: dict[str, str] = {}
+    for use, (variable, engine) in rows.items():
         if given := os.environ.get(variable):
             addresses[use] = given
         else:
-            addresses[use] = ",".join(process.addresses[use] for process in servers)
-            processes += [*servers, *steps]
+            addresses[use] = engine.address
+            processes += engine.processes
     return processes, addresses
 
 
@@ -209,6 +195,7 @@ def _schema(store: Mapping[str, str], started: set[str]) -> Process:
         needs=_started(("cassandra",), started),
         env=store,
         once=True,
+        start_timeout_s=180.0,
     )
 
 

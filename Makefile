@@ -7,7 +7,7 @@ INSTALLED := .venv/.installed
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help up down ps tour demo bench test unit integration e2e soak mutants lint format types protos gen lock engines clean
+.PHONY: help up down ps tour demo bench chaos test unit integration e2e soak mutants lint format types protos gen lock engines clean
 
 help: ## Show what can be made
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ bench: $(INSTALLED) ## Measure a home read against an echo through the same path
 	@RATE_LIMIT_IP_RPS=1000000 RATE_LIMIT_USER_RPS=1000000 RATE_LIMIT_AUTH_PER_MIN=1000000 \
 		$(BIN)/starling up --no-tour
 	@$(BIN)/python -m bench
+
+chaos: $(INSTALLED) ## Break everything under load, and check that nothing is lost (CHAOS='--help')
+	@$(BIN)/python -m tests.chaos $(CHAOS)
 
 test: lint types protos ## Run all checks and the whole test suite
 	@$(BIN)/pytest

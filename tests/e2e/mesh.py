@@ -46,9 +46,10 @@ def eventually(
 class Mesh:
     """Starts and stops processes by the command that users have, and reads `stack.json`."""
 
-    def __init__(self, run_dir: Path) -> None:
+    def __init__(self, run_dir: Path, *, replicated: bool = False, **settings: str) -> None:
         self.run_dir = run_dir
-        self._settings: dict[str, str] = dict(ROOMY)
+        self._kind = ["--replicated"] if replicated else []
+        self._settings: dict[str, str] = ROOMY | settings
 
     @property
     def api(self) -> str:
@@ -62,7 +63,7 @@ class Mesh:
 
     def up(self) -> None:
         """Start it, or bring it to other settings, and wait until it is healthy."""
-        self._starling("up", "--no-tour", "--quiet")
+        self._starling("up", "--no-tour", "--quiet", *self._kind)
 
     def down(self) -> None:
         """Stop all of it."""
@@ -79,6 +80,10 @@ class Mesh:
         finally:
             self._settings = before
             self.up()
+
+    def processes(self) -> list[Mapping[str, Any]]:
+        """The entries of `stack.json`."""
+        return list(self._stack()["processes"])
 
     def process(self, name: str) -> Mapping[str, Any]:
         """The entry of `stack.json`."""
@@ -116,14 +121,14 @@ class Mesh:
         eventually(again, within_s, f"the restart of {name}", every_s=0.1)
 
     def flush_redis(self) -> None:
-        """Redis forgets everything."""
-        self.redis("FLUSHALL")
+        """Redis forgets everything: all of its servers do."""
+        for process in self.processes():
+            if "redis" in process["addresses"]:
+                self.redis("FLUSHALL", server=process["name"])
 
-    def redis(self, *command: str) -> str:
+    def redis(self, *command: str, server: str = "redis") -> str:
         """The first line of Redis's answer to a command."""
-        host, _, port = (
-            self.process("redis")["addresses"]["redis"].rpartition("/")[2].partition(":")
-        )
+        host, _, port = self.process(server)["addresses"]["redis"].rpartition("/")[2].partition(":")
         with socket.create_connection((host, int(port)), timeout=5) as connection:
             connection.sendall((" ".join(command) + "\r\n").encode())
             return connection.makefile("r").readline().rstrip("\r\n")

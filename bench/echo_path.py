@@ -16,7 +16,7 @@ from pathlib import Path
 from bench.mesh import Mesh
 from envoy.binary import envoy_path
 from envoy.rendering import render
-from envoy.spec import RateLimits
+from envoy.spec import RateLimits, TracingSpec
 from stack import probes
 from stack.envoys import EDGE_CONCURRENCY, SIDECAR_CONCURRENCY, mesh_spec
 from stack.ports import free_ports
@@ -46,6 +46,9 @@ async def echo_path(mesh: Mesh) -> AsyncIterator[EchoPath]:
         spec = mesh_spec(mesh.run, _ports(mesh), tuple(_services(mesh)))
         spec = replace(
             spec,
+            tracing=TracingSpec(spec.tracing.host, spec.tracing.port, 100.0 * mesh.sampling)
+            if spec.tracing
+            else None,
             limits=RateLimits(ip_rps=NO_LIMIT, user_rps=NO_LIMIT, auth_per_min=NO_LIMIT),
             edge=replace(
                 spec.edge,
@@ -75,7 +78,7 @@ async def echo_path(mesh: Mesh) -> AsyncIterator[EchoPath]:
             | {
                 "SERVICE_INSTANCE": SERVICE,
                 "LISTEN": f"unix:{socket}",
-                "OTEL_TRACES_EXPORTER": os.environ.get("OTEL_TRACES_EXPORTER", "zipkin"),
+                "OTEL_TRACES_EXPORTER": mesh.setting("OTEL_TRACES_EXPORTER", "zipkin"),
                 "OTEL_EXPORTER_ZIPKIN_ENDPOINT": mesh.address("zipkin", "spans"),
                 "MALLOC_ARENA_MAX": "2",
             },

@@ -1,34 +1,37 @@
-"""Deliveries: one activity into the cached timelines of many readers, by the script that the worker uses.
+"""Deliveries: one tweet into the cached timelines of many readers, by the script that the worker uses.
 
-Every timeline is full, so each delivery checks the followees, places the entry and trims the oldest. Against
-it, in turns: the least that any fan-out on write does, ZADD and ZREMRANGEBYRANK by pipeline.
+Every timeline is full, so each delivery checks the followees, places the entry by the rules and trims the
+oldest. Against it, in turns: the least that any fan-out on write does, ZADD and ZREMRANGEBYRANK by
+pipeline. On Valkeys of its own: one with the default encodings, one with compact ones (`REDIS_COMPACT=1`),
+of which it also tells what an entry takes.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable
 
-from rich.console import Console
-from rich.table import Table
 from starling.tweet.v1.tweet_pb2 import Activity
 
-from bench.mesh import Mesh, cpu_seconds
-from meshkit.redis import Redis
+from bench.cached import LEASE_S, install
+from bench.cpu import LOAD, CpuMeter
+from bench.report import Report
+from bench.valkey import Server, server
 from meshkit.snowflake import EPOCH_MS
 from timeline_svc.timeline_cache import CACHED_ENTRIES, TimelineCache, place
 
 READERS = 500
-ROUNDS = 6
-ACTIVITIES_A_ROUND = 20
-AUTHOR = 7
-FOLLOWEES = 100
-PREFIX = "bench:"
+ROUNDS = 5
+TWEETS_A_ROUND = 20
+AUTHOR = 1_574_130_101_729_898_496
+FOLLOWEES = range(AUTHOR, AUTHOR + 100)
 START_MS = 1_760_000_000_000
+SETTINGS = {"default": False, "compact": True}
+# Of the sorted set alone; what design.md asks of either.
+GOAL_BYTES = {"default": 121, "compact": 21}
 
 
-def _activity(number: int) -> Activity:
-    at_ms = START_MS + number
+def _tweet(number: int) -> Activity:
+    at_ms = START_MS + 1000 * number
     return Activity(
         at_ms=at_ms,
         tweet_id=((at_ms - EPOCH_MS) << 22) | 1,
@@ -38,88 +41,106 @@ def _activity(number: int) -> Activity:
     )
 
 
-async def run(console: Console) -> None:
-    """Fills timelines, measures, prints, and removes them."""
-    mesh = Mesh()
-    redis = Redis(mesh.address("redis", "redis"), timeout_s=10)
-    await redis.connect()
-    pid = {"redis": mesh.pids()["redis"]}
-    cache = TimelineCache(redis, PREFIX, ttl_s=600, rebuild_lease_s=10)
-    readers = list(range(1_000_000, 1_000_000 + READERS))
-    try:
-        empty = await _used_bytes(redis)
-        for reader in readers:
-            await _fill(cache, reader)
-        filled = await _used_bytes(redis)
-        number = CACHED_ENTRIES
-
-        async def ours() -> None:
-            nonlocal number
-            for _ in range(ACTIVITIES_A_ROUND):
-                number += 1
-                activity = _activity(number)
-                await cache.push(place(activity, activity.at_ms), readers)
-
-        async def least() -> None:
-            nonlocal number
-            for _ in range(ACTIVITIES_A_ROUND):
-                number += 1
-                activity = _activity(number)
-                for start in range(0, READERS, 200):
-                    commands: list[tuple[str | bytes | int | float, ...]] = []
-                    for reader in readers[start : start + 200]:
-                        key = cache.key(reader)
-                        commands.append(("ZADD", key, activity.at_ms, activity.tweet_id))
-                        commands.append(("ZREMRANGEBYRANK", key, 0, -CACHED_ENTRIES - 1))
-                    await redis.pipeline(commands)
-
-        table = Table(
-            "",
-            "deliveries/s",
-            "a second of Redis' CPU",
-            title=f"Fan-out to {READERS} full timelines",
-        )
-        totals = {"script": [0.0, 0.0], "plain pipeline": [0.0, 0.0]}
-        for _ in range(ROUNDS):
-            for name, work in (("script", ours), ("plain pipeline", least)):
-                seconds, cpu = await _timed(work, pid)
-                totals[name][0] += seconds
-                totals[name][1] += cpu
-        deliveries = ROUNDS * ACTIVITIES_A_ROUND * READERS
-        for name, (seconds, cpu) in totals.items():
-            table.add_row(name, f"{deliveries / seconds:,.0f}", f"{deliveries / cpu:,.0f}")
-        console.print(table)
-        entries = READERS * CACHED_ENTRIES
-        console.print(
-            f"Memory: {(filled - empty) / entries:.0f} B an entry, all keys of a timeline"
-        )
-    finally:
-        for reader in readers:
-            key = cache.key(reader)
-            await redis.call("DEL", key, f"{key}:state", f"{key}:followees", f"{key}:epoch")
-        await redis.close()
-
-
-async def _timed(work: Callable[[], Awaitable[None]], pid: dict[str, int]) -> tuple[float, float]:
-    before, started = cpu_seconds(pid), time.perf_counter()
-    await work()
-    return time.perf_counter() - started, cpu_seconds(pid)["redis"] - before["redis"]
-
-
-async def _fill(cache: TimelineCache, reader: int) -> None:
-    begun = await cache.begin_rebuild(reader, "bench")
-    await cache.install(
-        reader,
-        token="bench",
-        epoch=begun.epoch,
-        sync=0,
-        complete=False,
-        followees=range(AUTHOR, AUTHOR + FOLLOWEES),
-        entries=[_activity(number) for number in range(CACHED_ENTRIES, 0, -1)],
-        flags={},
+async def run(report: Report) -> None:
+    """Fills timelines, measures, reports."""
+    speed: list[list[str]] = []
+    memory: list[list[str]] = []
+    for name, compact in SETTINGS.items():
+        async with server(compact=compact) as valkey:
+            timelines = _Timelines(valkey)
+            empty = await valkey.used_bytes()
+            await timelines.fill()
+            whole = (await valkey.used_bytes() - empty) / (READERS * CACHED_ENTRIES)
+            entry = await timelines.bytes_an_entry()
+            memory.append([name, f"{entry:.1f}", f"{whole:.1f}"])
+            report.figure(
+                f"memory an entry of a full timeline, {name}",
+                entry,
+                "B",
+                at_most=GOAL_BYTES[name],
+            )
+            speed += await timelines.measure(report, name)
+    report.table(
+        f"Fan-out to {READERS} full timelines",
+        ["", "deliveries/s", "a second of Redis' CPU", "a second of the worker's CPU"],
+        speed,
+        "The worker is this process: it makes the script's arguments and waits.",
+    )
+    report.table(
+        f"Memory an entry, timelines of {CACHED_ENTRIES}, {len(FOLLOWEES)} followees",
+        ["encodings", "B, the sorted set", "B, with state, followees and keys"],
+        memory,
     )
 
 
-async def _used_bytes(redis: Redis) -> int:
-    info: bytes = await redis.call("INFO", "memory")
-    return int(info.partition(b"used_memory:")[2].split(b"\r\n", 1)[0])
+class _Timelines:
+    """Full timelines of readers who all follow one author."""
+
+    def __init__(self, valkey: Server) -> None:
+        self._redis = valkey.redis
+        self._pid = valkey.pid
+        self._cache = TimelineCache(valkey.redis, "", ttl_s=600, rebuild_lease_s=LEASE_S)
+        self._readers = list(range(AUTHOR + 1_000_000, AUTHOR + 1_000_000 + READERS))
+        self._number = CACHED_ENTRIES
+
+    async def fill(self) -> None:
+        """A thousand tweets each, older ones in the store."""
+        entries = [_tweet(number) for number in range(CACHED_ENTRIES, 0, -1)]
+        await install(self._cache, self._readers, FOLLOWEES, entries, complete=False)
+
+    async def bytes_an_entry(self) -> float:
+        """Of one sorted set, all of it looked at."""
+        key = self._cache.key(self._readers[0])
+        used: int = await self._redis.call("MEMORY", "USAGE", key, "SAMPLES", 0)
+        return used / CACHED_ENTRIES
+
+    async def measure(self, report: Report, name: str) -> list[list[str]]:
+        """Both ways in turns: rows of the table."""
+        ways: dict[str, Callable[[], Awaitable[None]]] = {
+            "by the rules": self._by_the_rules,
+            "ZADD and ZREMRANGEBYRANK alone": self._plainly,
+        }
+        meters = {way: CpuMeter({"redis": self._pid}) for way in ways}
+        for _ in range(ROUNDS):
+            for way, work in ways.items():
+                with meters[way]:
+                    await work()
+        rows = []
+        deliveries = ROUNDS * TWEETS_A_ROUND * READERS
+        for way, meter in meters.items():
+            redis_core = deliveries / meter.seconds["redis"]
+            rows.append(
+                [
+                    f"{name}: {way}",
+                    f"{deliveries / meter.elapsed_s:,.0f}",
+                    f"{redis_core:,.0f}",
+                    f"{deliveries / meter.seconds[LOAD]:,.0f}",
+                ]
+            )
+            if way == "by the rules":
+                report.figure(
+                    f"fan-out, {name}: deliveries a Redis core",
+                    redis_core,
+                    "/s",
+                    at_least=100_000 if name == "default" else None,
+                )
+        return rows
+
+    async def _by_the_rules(self) -> None:
+        for _ in range(TWEETS_A_ROUND):
+            self._number += 1
+            tweet = _tweet(self._number)
+            warm = await self._cache.push(place(tweet, tweet.at_ms), self._readers)
+            assert warm == READERS
+
+    async def _plainly(self) -> None:
+        for _ in range(TWEETS_A_ROUND):
+            self._number += 1
+            tweet = _tweet(self._number)
+            for start in range(0, READERS, 200):
+                commands: list[tuple[str | bytes | int | float, ...]] = []
+                for reader in self._readers[start : start + 200]:
+                    key = self._cache.key(reader)
+                    commands.append(("ZADD", key, tweet.at_ms, tweet.tweet_id))
+                    commands.append(("ZREMRANGEBYRANK", key, 0, -CACHED_ENTRIES - 1))
+                await self._redis.pipeline(commands)

@@ -1,12 +1,14 @@
 """Load over HTTP/1.1 with TLS on kept connections: closed loop for saturation, open loop for latency.
 
-A request is bytes made once. A client of our own, because one in Python that parses everything costs more
-CPU than what is measured, and this machine's cores are shared with it.
+A request is bytes made once, of an answer only the status is read. A client of our own, because one in Python
+that parses everything costs more CPU than what is measured, and this machine's cores are shared with it. What
+this one takes stands in the tables as "the load": about a twentieth of the whole.
 """
 
 from __future__ import annotations
 
 import asyncio
+import random
 import ssl
 import time
 from collections import Counter
@@ -15,6 +17,10 @@ from dataclasses import dataclass, field
 from typing import cast
 
 TIMEOUT_S = 10.0
+
+
+class BenchmarkError(Exception):
+    """What was measured did not do what it should; says what it did."""
 
 
 @dataclass
@@ -35,13 +41,24 @@ class Result:
         ordered = sorted(self.latencies_s)
         return 1000 * ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
 
+    def add(self, other: Result) -> None:
+        """What another loop found, too."""
+        self.latencies_s += other.latencies_s
+        self.statuses += other.statuses
+        self.seconds += other.seconds
+
+    def only(self, status: int) -> None:
+        """Ends the benchmark unless all answers have this status."""
+        if set(self.statuses) != {status}:
+            raise BenchmarkError(f"not only {status} came back: {dict(self.statuses)}")
+
 
 class _Connection(asyncio.Protocol):
     """One request at a time; reads the status, and the body by its content-length."""
 
     def __init__(self) -> None:
         self._buffer = b""
-        self._answer: asyncio.Future[int] | None = None
+        self._answer: asyncio.Future[tuple[int, bytes]] | None = None
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -61,14 +78,16 @@ class _Connection(asyncio.Protocol):
         head = self._buffer[:head_end].lower()
         at = head.find(b"content-length:")
         length = int(head[at + 15 :].split(b"\r\n", 1)[0]) if at >= 0 else 0
-        if len(self._buffer) < head_end + 4 + length:
+        body_end = head_end + 4 + length
+        if len(self._buffer) < body_end:
             return
-        self._buffer = self._buffer[head_end + 4 + length :]
+        body = self._buffer[head_end + 4 : body_end]
+        self._buffer = self._buffer[body_end:]
         if self._answer is not None and not self._answer.done():
-            self._answer.set_result(int(head[9:12]))
+            self._answer.set_result((int(head[9:12]), body))
 
-    async def ask(self, request: bytes) -> int:
-        """Send a request, and return the status of its answer."""
+    async def ask(self, request: bytes) -> tuple[int, bytes]:
+        """Send a request, and return the status and the body of its answer."""
         if self._transport is None:
             raise ConnectionError("not connected")
         self._answer = asyncio.get_running_loop().create_future()
@@ -114,6 +133,27 @@ class Client:
         for connection in self._connections:
             connection.close()
 
+    async def answer(self, number: int, request: bytes) -> bytes:
+        """The body of an answer on one of the connections. Raises BenchmarkError for any but a 200."""
+        status, body = await self._connections[number].ask(request)
+        if status != 200:
+            raise BenchmarkError(f"{request.split(b' HTTP', 1)[0]!r}: {status} {body[:300]!r}")
+        return body
+
+    async def each(self, requests: Sequence[bytes]) -> Result:
+        """Each request once, as many at once as there are connections."""
+        result = Result()
+        started = time.perf_counter()
+        todo = iter(requests)
+
+        async def run(number: int) -> None:
+            for request in todo:
+                await self._ask(number, request, time.perf_counter(), result)
+
+        await asyncio.gather(*map(run, range(self._count)))
+        result.seconds = time.perf_counter() - started
+        return result
+
     async def closed_loop(self, requests: Sequence[bytes], seconds: float) -> Result:
         """Each connection asks again as soon as it was answered, for a time."""
         result = Result()
@@ -130,9 +170,15 @@ class Client:
         result.seconds = time.perf_counter() - started
         return result
 
-    async def open_loop(self, requests: Sequence[bytes], rate: float, seconds: float) -> Result:
-        """Requests are due at a fixed rate, whatever the answers do; waiting for a connection counts."""
+    async def open_loop(
+        self, requests: Sequence[bytes], rate: float, seconds: float, *, at_random: bool = False
+    ) -> Result:
+        """Requests are due at a fixed rate, whatever the answers do; waiting for a connection counts.
+
+        Evenly spaced, or `at_random`: as independent clients come, with exponential pauses.
+        """
         result = Result()
+        draw = random.Random(1).expovariate
         due: asyncio.Queue[tuple[float, bytes] | None] = asyncio.Queue()
         started = time.perf_counter()
 
@@ -141,8 +187,9 @@ class Client:
                 await self._ask(number, item[1], item[0], result)
 
         runners = [asyncio.create_task(run(number)) for number in range(self._count)]
+        at = started
         for turn in range(int(rate * seconds)):
-            at = started + turn / rate
+            at += draw(rate) if at_random else 1 / rate
             if (pause := at - time.perf_counter()) > 0:
                 await asyncio.sleep(pause)
             due.put_nowait((at, requests[turn % len(requests)]))
@@ -154,7 +201,7 @@ class Client:
 
     async def _ask(self, number: int, request: bytes, due: float, result: Result) -> None:
         try:
-            status = await self._connections[number].ask(request)
+            status, _ = await self._connections[number].ask(request)
         except (OSError, TimeoutError):
             status = 0
             self._connections[number].close()

@@ -35,6 +35,7 @@ FIXED = (
     "NATS_PREFIX",
     "NATS_REPLICAS",
     "NATS_URL",
+    "REDIS_COMPACT",
     "REDIS_PREFIX",
     "REDIS_URL",
     "STARLING_API_PORT",

@@ -1,5 +1,6 @@
 """Valkey, spoken to as Redis: holds the timelines, all of which can be rebuilt from Cassandra."""
 
+import os
 import sys
 from collections.abc import Mapping
 
@@ -30,6 +31,11 @@ set-max-intset-entries 8192
 set-proc-title no
 """
 
+COMPACT = """\
+# A full timeline stays one block of bytes: a quarter of the memory, for two to three times the CPU a push
+# (docs/benchmarks.md).
+zset-max-listpack-entries 1024
+"""
 
 CLUSTER = """\
 cluster-enabled yes
@@ -71,6 +77,8 @@ def _server(run: RunDir, ports: Mapping[str, int], name: str, scale: Scale) -> P
         config.parent.mkdir(parents=True, exist_ok=True)
         data.mkdir(parents=True, exist_ok=True)
         text = CONFIG.format(host=LOOPBACK, port=port, data=data)
+        if os.environ.get("REDIS_COMPACT") == "1":
+            text += COMPACT
         if bus:
             # The cluster of an earlier run is forgotten, with all that was in it.
             (data / "nodes.conf").unlink(missing_ok=True)

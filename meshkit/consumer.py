@@ -1,7 +1,8 @@
 """Durable consumers: each message handled at least once, acked after the handler, never lost on the way.
 
 A handler that raises has its message again after a back-off; after `max_deliver` deliveries, or at once
-for what can never be handled, the message is copied to the dead-letter stream and then terminated.
+for what can never be handled, the message is copied to the dead letters (`meshkit.dead_letters`) and then
+terminated.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from nats.js import api
 from opentelemetry.trace import SpanKind
 from prometheus_client import Counter, Histogram
 
-from meshkit import deadline, faults, telemetry
+from meshkit import dead_letters, deadline, faults, telemetry
 from meshkit.background import Background, check_cancelled
 from meshkit.errors import DeadlineExceeded, ResourceExhausted, StarlingError, Unavailable
-from meshkit.events import DEAD_LETTERS, MSG_ID, ConsumerSpec, EventBus
+from meshkit.events import MSG_ID, ConsumerSpec, EventBus
 from meshkit.log import get_logger
 from meshkit.pull import ConsumerGone, Puller
 
@@ -41,14 +42,19 @@ _SECONDS = Histogram(
 )
 
 
+class _Unrouted(Exception):
+    """There is no handler for the subject here: a process of newer code may have one."""
+
+
 class Discard(Exception):
     """Raised by a handler for a message that can never be handled: it goes to the dead letters now."""
 
 
 @dataclass(frozen=True, slots=True)
 class EventMeta:
-    """What JetStream says about a message: subject without prefix, stream sequence, which delivery this is
-    (1 is the first), when it was stored (ms since 1970), its id, and all its headers."""
+    """What JetStream says about a message: its subject (without prefix; of one that is given again, its
+    first), stream sequence, which delivery this is (1 is the first), when it was stored (ms since 1970),
+    its id, and all its headers."""
 
     subject: str
     sequence: int
@@ -72,7 +78,8 @@ class Consumer:
         stop_grace_s: float = 5.0,
     ) -> None:
         """`routes` maps a subject, or a pattern with `*`, to the message type and its handler; the first
-        that fits is taken. A subject without a route is acked and dropped."""
+        that fits is taken. A subject without a route is a failure: it is for a process of newer code, and
+        ends among the dead letters if there is none."""
         self._bus = bus
         self._spec = spec
         self._routes = dict(routes)
@@ -120,7 +127,13 @@ class Consumer:
             # Unlimited on the server's side: it would stop delivering silently. We count ourselves.
             max_deliver=-1,
             max_ack_pending=max(1000, 4 * spec.max_in_flight),
-            filter_subjects=[self._bus.prefix + subject for subject in spec.subjects] or None,
+            filter_subjects=[
+                self._bus.prefix + subject
+                for subject in (
+                    *(spec.subjects or self._routes),
+                    dead_letters.replay_subjects(spec.stream, spec.name),
+                )
+            ],
         )
         await self._bus.js.add_consumer(self._stream, config)
 
@@ -148,8 +161,7 @@ class Consumer:
             return
         route = self._route(meta.subject)
         if route is None:
-            _HANDLED.labels(spec.name, "unrouted").inc()
-            await message.ack()
+            await self._failed(message, meta, _Unrouted(f"no handler for {meta.subject}"))
             return
         kind, handler = route
         parent = telemetry.extract(meta.headers)
@@ -204,21 +216,16 @@ class Consumer:
     async def _bury(self, message: Msg, meta: EventMeta, reason: str) -> None:
         """Copy to the dead letters, wait until they are stored, and only then terminate."""
         spec = self._spec
-        headers = {
-            **meta.headers,
-            "Starling-Dead-Reason": " ".join(reason.split())[:500],
-            "Starling-Dead-Subject": meta.subject,
-            "Starling-Dead-Sequence": str(meta.sequence),
-            "Starling-Dead-Delivered": str(meta.delivered),
-        }
-        subject = f"{DEAD_LETTERS.name.lower()}.{spec.stream}.{spec.name}"
+        subject, msg_id, headers = dead_letters.burial(
+            spec.stream, spec.name, meta.subject, meta.sequence, meta.delivered, reason
+        )
         try:
-            await self._bus.publish(
-                subject,
-                message.data,
-                msg_id=f"{spec.stream}.{spec.name}.{meta.sequence}",
-                headers=headers,
-            )
+            with telemetry.span(
+                f"bury {meta.subject}", SpanKind.INTERNAL, parent=telemetry.extract(meta.headers)
+            ):
+                await self._bus.publish(
+                    subject, message.data, msg_id=msg_id, headers={**meta.headers, **headers}
+                )
         except StarlingError:
             await message.nak(delay=spec.backoff_s[-1])
             return
@@ -254,7 +261,7 @@ def meta_of(message: Msg, prefix: str) -> EventMeta:
     facts = message.metadata
     headers = message.headers or {}
     return EventMeta(
-        subject=message.subject.removeprefix(prefix),
+        subject=dead_letters.original_subject(message.subject.removeprefix(prefix)),
         sequence=facts.sequence.stream,
         delivered=facts.num_delivered,
         published_ms=int(facts.timestamp.timestamp() * 1000),

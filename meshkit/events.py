@@ -25,15 +25,23 @@ from nats.js import JetStreamContext, api
 from opentelemetry.trace import SpanKind
 from prometheus_client import Counter
 
-from meshkit import deadline, faults, telemetry
+from meshkit import dead_letters, deadline, faults, telemetry
 from meshkit.background import cancel_all
 from meshkit.config import MeshConfig
+from meshkit.dead_letters import MSG_ID, REPLY_HEADER
 from meshkit.errors import EVENTS_UNAVAILABLE
 from meshkit.log import get_logger
 
-MSG_ID = "Nats-Msg-Id"
-REPLY_HEADER = "Starling-Reply"
-"""Header that carries an inbox subject: whoever handles the event may `notify` it."""
+__all__ = [
+    "DEAD_LETTERS",
+    "MSG_ID",
+    "REPLY_HEADER",
+    "ConsumerSpec",
+    "EventBus",
+    "PubAck",
+    "Reply",
+    "StreamSpec",
+]
 
 _log = get_logger(__name__)
 _PUBLISHED = Counter("starling_events_published", "Events by outcome", ["subject", "outcome"])
@@ -53,7 +61,8 @@ class StreamSpec:
 
 @dataclass(frozen=True, slots=True)
 class ConsumerSpec:
-    """A durable pull consumer: which subjects of a stream, how many at once, how failures are retried.
+    """A durable pull consumer: which subjects of a stream (none: those that it has handlers for), how many
+    at once, how failures are retried.
 
     `backoff_s[n]` is the pause after the (n+1)th failed delivery, its last entry for all later ones.
     `ack_wait_s` is how long a killed consumer's messages wait for another; handlers may take longer, since
@@ -69,8 +78,10 @@ class ConsumerSpec:
     backoff_s: tuple[float, ...] = (0.2, 1.0, 5.0)
 
 
-DEAD_LETTERS = StreamSpec("DLQ", ("dlq.>",), max_age_s=30 * 86400.0, max_bytes=64 << 20)
-"""What consumers gave up on, under `dlq.<stream>.<consumer>`."""
+DEAD_LETTERS = StreamSpec(
+    dead_letters.STREAM, (dead_letters.SUBJECTS,), max_age_s=30 * 86400.0, max_bytes=64 << 20
+)
+"""What consumers gave up on: see `meshkit.dead_letters`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,7 +268,10 @@ class EventBus:
     async def _ensure_stream(self, spec: StreamSpec) -> None:
         config = api.StreamConfig(
             name=self.prefix + spec.name,
-            subjects=[self.prefix + subject for subject in spec.subjects],
+            subjects=[
+                self.prefix + subject
+                for subject in (*spec.subjects, dead_letters.replay_subjects(spec.name))
+            ],
             retention=api.RetentionPolicy.LIMITS,
             storage=api.StorageType.FILE,
             discard=api.DiscardPolicy.NEW,

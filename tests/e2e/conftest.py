@@ -34,6 +34,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         callspec = getattr(item, "callspec", None)
         return callspec.params.get("lap", 0) if callspec else 0
 
+    if "STARLING_LONG" not in os.environ:
+        skip = pytest.mark.skip(reason="takes minutes: STARLING_LONG=1 runs it")
+        for item in items:
+            if item.get_closest_marker("long"):
+                item.add_marker(skip)
     # A module's tests in turn, lap by lap.
     items.sort(key=lambda item: (place(item), lap(item)))
 

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from stack import settings
+from stack.operator import Operator
+from stack.run_dir import RunDir
 
 ROOMY = {
     "RATE_LIMIT_IP_RPS": "100000",
@@ -132,6 +134,10 @@ class Mesh:
         with socket.create_connection((host, int(port)), timeout=5) as connection:
             connection.sendall((" ".join(command) + "\r\n").encode())
             return connection.makefile("r").readline().rstrip("\r\n")
+
+    def operator(self) -> Operator:
+        """Calls past the edge, to be used in its `async with`."""
+        return Operator(RunDir(self.run_dir))
 
     def _stack(self) -> dict[str, Any]:
         return json.loads((self.run_dir / "stack.json").read_text())  # type: ignore[no-any-return]

@@ -1,66 +1,21 @@
-"""What happens at once: keys, tokens, likes, follows, rebuilds, paging."""
+"""What happens at once: keys, tokens, likes, follows, rebuilds."""
 
 from __future__ import annotations
 
 import secrets
-import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from collections.abc import Callable
 
 import pytest
 
+from .at_once import at_once, flushing, meanwhile, unique
 from .mesh import Mesh, eventually
 from .rest import Answer, Person, Rest, answer_of, refused
 
 pytestmark = pytest.mark.soak
 
 Register = Callable[[int], list[Person]]
-T = TypeVar("T")
 FRESH_S = 4.0
 """Twice what the contract allows in a healthy mesh: here the clients take the mesh's two cores."""
-
-
-def at_once(calls: Iterable[Callable[[], T]], threads: int = 20) -> list[T]:
-    """Their results, in order. The first exception is raised."""
-    with ThreadPoolExecutor(threads) as pool:
-        futures: list[Future[T]] = [pool.submit(call) for call in calls]
-        return [future.result() for future in futures]
-
-
-@contextmanager
-def meanwhile(*calls: Callable[[], object]) -> Any:
-    """Repeats the calls, each in a thread, until the block ends; raises what they raised."""
-    over = False
-
-    def again_and_again(call: Callable[[], object]) -> None:
-        while not over:
-            call()
-
-    with ThreadPoolExecutor(len(calls)) as pool:
-        futures = [pool.submit(again_and_again, call) for call in calls]
-        try:
-            yield
-        finally:
-            over = True
-        for future in futures:
-            future.result()
-
-
-def flushing(mesh: Mesh, pause_s: float) -> Callable[[], None]:
-    """Redis forgets everything, and has a while to learn anew."""
-
-    def flush() -> None:
-        mesh.flush_redis()
-        time.sleep(pause_s)
-
-    return flush
-
-
-def unique(text: str = "tweet") -> str:
-    """The spam rule refuses the same text within a minute."""
-    return f"{text} {secrets.token_hex(5)}"
 
 
 def test_posts_with_one_key_are_one_tweet(register: Register) -> None:
@@ -277,62 +232,3 @@ def test_a_stampede_on_a_cold_timeline(register: Register, mesh: Mesh) -> None:
     mesh.flush_redis()
     for home in at_once([reader.home] * 60, 30):
         assert home == wanted
-
-
-PAGE_SIZES = (1, 7, 20, 100)
-CROWD_POSTS_EACH = 88
-"""Of twelve: 1056 tweets, and 1000 are cached."""
-
-
-@pytest.fixture(scope="module")
-def crowd(rest: Rest) -> tuple[Person, list[str]]:
-    """A reader of a dozen authors who posted at once more than is cached, and the ids in order."""
-    reader, *authors = at_once([rest.register] * 13, 4)
-    for author in authors:
-        reader.follow(author)
-
-    def posts(author: Person) -> list[Answer]:
-        return [
-            author.call("POST", "/v1/tweets", json={"content": unique()})
-            for _ in range(CROWD_POSTS_EACH)
-        ]
-
-    answers = [a for each in at_once([lambda a=a: posts(a) for a in authors]) for a in each]  # type: ignore[misc]
-    answers.sort(key=lambda a: (a["created_at"], int(a["tweet_id"])), reverse=True)
-    return reader, [answer["tweet_id"] for answer in answers]
-
-
-@pytest.mark.parametrize("limit", PAGE_SIZES)
-def test_paging_a_crowds_feed(crowd: tuple[Person, list[str]], limit: int) -> None:
-    reader, wanted = crowd
-    eventually(lambda: len(reader.home_ids()) == len(wanted), FRESH_S)
-    assert reader.home_ids(limit) == wanted
-
-
-def test_the_most_popular_are_found_past_the_cache(
-    crowd: tuple[Person, list[str]], register: Register
-) -> None:
-    reader, wanted = crowd
-    fans = register(2)
-    for fan in fans:
-        fan.like(wanted[-1])
-        fan.retweet(wanted[-2])
-
-    def found() -> bool:
-        return [tweet["tweet_id"] for tweet in reader.popular(2)] == [wanted[-2], wanted[-1]]
-
-    eventually(found, FRESH_S, "the two tweets that somebody liked")
-
-
-def test_paging_while_others_post_and_redis_forgets(
-    crowd: tuple[Person, list[str]], mesh: Mesh, register: Register
-) -> None:
-    reader, wanted = crowd
-    (newcomer,) = register(1)
-    reader.follow(newcomer)
-    with meanwhile(lambda: newcomer.post(unique()), flushing(mesh, 0.15)):
-        seen = reader.home_ids(20)
-    assert [tweet_id for tweet_id in seen if tweet_id in set(wanted)] == wanted
-    assert len(set(seen)) == len(seen)
-    assert [int(i) for i in seen] == sorted((int(i) for i in seen), reverse=True)
-    reader.unfollow(newcomer)

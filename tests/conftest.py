@@ -3,6 +3,7 @@
 `engines`       where Cassandra, NATS and Valkey answer (started only if a test asks)
 `mesh_config`   a configuration with a fresh keyspace, all schemas applied, and prefixes for NATS and Redis;
                 one for each test module
+`cache_config`  the same without the keyspace: for tests that need no Cassandra, and so start at once
 `session`       a CqlSession on it, `bus` an EventBus without streams of its own: for each test module
 """
 
@@ -23,7 +24,7 @@ from tests.engines import Engines, find_or_start
 
 
 async def until(
-    condition: Callable[[], Awaitable[bool] | bool], within_s: float = 10.0, what: str = "it"
+    condition: Callable[[], Awaitable[bool] | bool], within_s: float = 20.0, what: str = "it"
 ) -> None:
     """Poll `condition` until it holds; fails the test after `within_s`."""
     end = asyncio.get_running_loop().time() + within_s
@@ -44,10 +45,10 @@ def engines() -> Iterator[Engines]:
 
 
 @pytest.fixture(scope="module")
-def mesh_config(engines: Engines) -> Iterator[MeshConfig]:
-    """A keyspace and prefixes that nobody else uses."""
+def cache_config(engines: Engines) -> MeshConfig:
+    """Names that nobody else uses; the keyspace is not there."""
     unique = secrets.token_hex(4)
-    config = MeshConfig(
+    return MeshConfig(
         service_instance=f"test-{unique}",
         cassandra_contact_points=engines.cassandra,
         cassandra_keyspace=f"t_{unique}",
@@ -56,9 +57,14 @@ def mesh_config(engines: Engines) -> Iterator[MeshConfig]:
         redis_url=engines.redis,
         redis_prefix=f"t{unique}:",
     )
-    schema.apply(config)
-    yield config
-    schema.drop(config)
+
+
+@pytest.fixture(scope="module")
+def mesh_config(cache_config: MeshConfig) -> Iterator[MeshConfig]:
+    """A keyspace and prefixes that nobody else uses."""
+    schema.apply(cache_config)
+    yield cache_config
+    schema.drop(cache_config)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

@@ -22,8 +22,8 @@ READER = 1
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def redis(mesh_config: MeshConfig) -> AsyncIterator[Redis]:
-    async with connected(mesh_config) as client:
+async def redis(cache_config: MeshConfig) -> AsyncIterator[Redis]:
+    async with connected(cache_config) as client:
         yield client
 
 
@@ -46,9 +46,9 @@ def by_the_formula(mesh: Mesh, k: int, now_ms: int) -> list[int]:
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_the_list_is_the_formulas(redis: Redis, mesh_config: MeshConfig, seed: int) -> None:
+async def test_the_list_is_the_formulas(redis: Redis, cache_config: MeshConfig, seed: int) -> None:
     chance = random.Random(seed)
-    prefix = f"{mesh_config.redis_prefix}popular{seed}:"
+    prefix = f"{cache_config.redis_prefix}popular{seed}:"
     mesh = Mesh(redis, prefix, entries=50, celebrity_followers=100)  # most lie past the cache
     world = mesh.world
     world.follows = {user: set(chance.sample(USERS, 3)) - {user} for user in USERS}

@@ -32,15 +32,15 @@ PEOPLE_FOLLOWED = 5000
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def redis(mesh_config: MeshConfig) -> AsyncIterator[Redis]:
-    async with connected(mesh_config) as client:
+async def redis(cache_config: MeshConfig) -> AsyncIterator[Redis]:
+    async with connected(cache_config) as client:
         yield client
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def mesh(redis: Redis, mesh_config: MeshConfig) -> AsyncIterator[Mesh]:
+async def mesh(redis: Redis, cache_config: MeshConfig) -> AsyncIterator[Mesh]:
     """The reader follows the author, who has tweeted once."""
-    made = Mesh(redis, mesh_config.redis_prefix, entries=1000, celebrity_followers=100)
+    made = Mesh(redis, cache_config.redis_prefix, entries=1000, celebrity_followers=100)
     made.world.follows[READER].add(AUTHOR)
     made.world.post(AUTHOR, START_MS)
     yield made
@@ -139,9 +139,9 @@ async def test_a_like_during_a_rebuild_is_flagged(mesh: Mesh) -> None:
 
 
 async def test_what_a_celebrity_does_during_a_rebuild_is_merged_after_it(
-    redis: Redis, mesh_config: MeshConfig
+    redis: Redis, cache_config: MeshConfig
 ) -> None:
-    mesh = Mesh(redis, f"{mesh_config.redis_prefix}log:", entries=1000, celebrity_followers=1)
+    mesh = Mesh(redis, f"{cache_config.redis_prefix}log:", entries=1000, celebrity_followers=1)
     mesh.world.follows[READER].add(AUTHOR)
     async with Held(mesh) as held:
         await mesh.handle(posted(mesh, mesh.world.post(AUTHOR, START_MS + 5)))

@@ -30,8 +30,8 @@ from tests.integration.world import START_MS
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def redis(mesh_config: MeshConfig) -> AsyncIterator[Redis]:
-    async with connected(mesh_config) as client:
+async def redis(cache_config: MeshConfig) -> AsyncIterator[Redis]:
+    async with connected(cache_config) as client:
         yield client
 
 
@@ -156,9 +156,9 @@ class Walk:
 @pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize("celebrity_followers", [1, 3, 1_000_000])
 async def test_a_walk_ends_where_the_contract_says(
-    redis: Redis, mesh_config: MeshConfig, seed: int, celebrity_followers: int
+    redis: Redis, cache_config: MeshConfig, seed: int, celebrity_followers: int
 ) -> None:
-    prefix = f"{mesh_config.redis_prefix}{seed}:{celebrity_followers}:"
+    prefix = f"{cache_config.redis_prefix}{seed}:{celebrity_followers}:"
     mesh = Mesh(redis, prefix, entries=6, celebrity_followers=celebrity_followers)
     walk = Walk(mesh, seed)
     for _ in range(4):

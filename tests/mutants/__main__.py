@@ -9,9 +9,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 
 from tests.engines import find_or_start
 from tests.mutants.catalogue import MUTANTS, PAGE, page
@@ -27,6 +30,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help="mutants to run; all without")
     parser.add_argument("--list", action="store_true", help="show what there is")
     parser.add_argument("--page", action="store_true", help=f"write {PAGE.relative_to(ROOT)}")
+    parser.add_argument("--jobs", type=int, default=2, help="copies of the tree that work at once")
     chosen = parser.parse_args()
     if chosen.list:
         print(*(f"{mutant.name:40} {mutant.matters}" for mutant in MUTANTS), sep="\n")
@@ -37,10 +41,10 @@ def main() -> int:
     known = {mutant.name: mutant for mutant in MUTANTS}
     if unknown := set(chosen.names) - set(known):
         parser.error(f"no mutant is called {', '.join(sorted(unknown))}: --list shows them")
-    return _hunt([known[name] for name in chosen.names] or MUTANTS)
+    return _hunt([known[name] for name in chosen.names] or MUTANTS, chosen.jobs)
 
 
-def _hunt(mutants: Sequence[Mutant]) -> int:
+def _hunt(mutants: Sequence[Mutant], jobs: int) -> int:
     engines = find_or_start()
     environment = {
         **os.environ,
@@ -51,16 +55,28 @@ def _hunt(mutants: Sequence[Mutant]) -> int:
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     try:
-        with _copy_of_the_tree() as tree:
-            environment["PYTHONPATH"] = f"{tree}{os.pathsep}{tree / 'gen'}"
+        with ExitStack() as stack, ThreadPoolExecutor(jobs) as pool:
+            copies = [Copy(stack.enter_context(_tree()), environment) for _ in range(jobs)]
             every = list(dict.fromkeys(test for mutant in mutants for test in mutant.caught_by))
             print(f"Without a mutant: {len(every)} tests ", end="", flush=True)
-            outcome, told, took_s = _run(tree, environment, every)
+            outcome, told, took_s = copies[0].run(every)
             if outcome != PASSED:
                 print(f"do not pass, so they would prove nothing:\n{told}")
                 return 1
-            print(f"pass ({took_s:.0f} s)")
-            return _report([mutant for mutant in mutants if not _caught(mutant, tree, environment)])
+            print(f"pass ({took_s:.0f} s)", flush=True)
+            free: SimpleQueue[Copy] = SimpleQueue()
+            for copy in copies:
+                free.put(copy)
+
+            def caught(mutant: Mutant) -> bool:
+                copy = free.get()
+                try:
+                    return copy.catches(mutant)
+                finally:
+                    free.put(copy)
+
+            verdicts = zip(mutants, pool.map(caught, mutants), strict=True)
+            return _report([mutant for mutant, was_caught in verdicts if not was_caught])
     finally:
         engines.stop()
 
@@ -73,49 +89,60 @@ def _report(survivors: Sequence[Mutant]) -> int:
     return 0
 
 
-def _caught(mutant: Mutant, tree: Path, environment: dict[str, str]) -> bool:
-    file = tree / mutant.path
-    sound = file.read_text()
-    file.write_text(mutant.applied_to(sound))
-    try:
-        for test in mutant.caught_by:
-            print(f"{mutant.name:40} ", end="", flush=True)
-            outcome, told, took_s = _run(tree, environment, [test])
-            name = test.rpartition("::")[2]
-            if outcome == PASSED:
-                print(f"SURVIVED {name} ({took_s:.0f} s)")
-                return False
-            if outcome != FAILED:
-                print(f"is no bug but a ruin: pytest ended with {outcome}\n{told}")
-                return False
-            print(f"caught by {name} ({took_s:.0f} s)", flush=True)
-        return True
-    finally:
-        file.write_text(sound)
+@dataclass(frozen=True)
+class Copy:
+    """A copy of the tree, in which one mutant at a time lives."""
 
+    tree: Path
+    environment: Mapping[str, str]
 
-def _run(tree: Path, environment: dict[str, str], tests: Sequence[str]) -> tuple[int, str, float]:
-    """pytest's exit status, what it said last, and the seconds it took."""
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--tb=short"]
-    started = time.monotonic()
-    try:
-        done = subprocess.run(
-            [*command, *(f"tests/{test}" for test in tests)],
-            cwd=tree,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=MOST_S,
-        )
-    except subprocess.TimeoutExpired:
-        return FAILED, f"no end after {MOST_S} s", MOST_S
-    told = "\n".join((done.stdout + done.stderr).splitlines()[-25:])
-    return done.returncode, told, time.monotonic() - started
+    def catches(self, mutant: Mutant) -> bool:
+        """Whether every test that the mutant names fails; tells what happened."""
+        file = self.tree / mutant.path
+        sound = file.read_text()
+        file.write_text(mutant.applied_to(sound))
+        try:
+            for test in mutant.caught_by:
+                outcome, told, took_s = self.run([test])
+                name = test.rpartition("::")[2]
+                if outcome == PASSED:
+                    verdict = f"SURVIVED {name}"
+                elif outcome == FAILED:
+                    verdict = f"caught by {name}"
+                else:
+                    verdict = f"is no bug but a ruin: pytest ended with {outcome}\n{told}"
+                print(f"{mutant.name:40} {verdict} ({took_s:.0f} s)", flush=True)
+                if outcome != FAILED:
+                    return False
+            return True
+        finally:
+            file.write_text(sound)
+
+    def run(self, tests: Sequence[str]) -> tuple[int, str, float]:
+        """pytest's exit status, what it said last, and the seconds it took."""
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
+        started = time.monotonic()
+        try:
+            done = subprocess.run(
+                [*command, "--tb=short", *(f"tests/{test}" for test in tests)],
+                cwd=self.tree,
+                env={
+                    **self.environment,
+                    "PYTHONPATH": f"{self.tree}{os.pathsep}{self.tree / 'gen'}",
+                },
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=MOST_S,
+            )
+        except subprocess.TimeoutExpired:
+            return FAILED, f"no end after {MOST_S} s", MOST_S
+        told = "\n".join((done.stdout + done.stderr).splitlines()[-25:])
+        return done.returncode, told, time.monotonic() - started
 
 
 @contextmanager
-def _copy_of_the_tree() -> Iterator[Path]:
+def _tree() -> Iterator[Path]:
     """The working tree's files in a directory of their own, with its environment."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],

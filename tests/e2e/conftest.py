@@ -60,9 +60,12 @@ def lap(request: pytest.FixtureRequest) -> int:
 
 @pytest.fixture(scope="session")
 def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
-    """A mesh that runs; with `STARLING_E2E_RUN_DIR` one is kept there between runs of the tests."""
+    """A mesh that runs; with `STARLING_E2E_RUN_DIR` one is kept there between runs of the tests, with
+    `STARLING_E2E_REPLICATED=1` it is a replicated one.
+    """
     kept = os.environ.get("STARLING_E2E_RUN_DIR")
-    running = Mesh(Path(kept) if kept else tmp_path_factory.mktemp("mesh"))
+    replicated = os.environ.get("STARLING_E2E_REPLICATED") == "1"
+    running = Mesh(Path(kept) if kept else tmp_path_factory.mktemp("mesh"), replicated=replicated)
     try:
         running.up()
         yield running

@@ -135,6 +135,30 @@ class Mesh:
             connection.sendall((" ".join(command) + "\r\n").encode())
             return connection.makefile("r").readline().rstrip("\r\n")
 
+    def redis_figure(self, name: str) -> int:
+        """A figure of Redis's INFO: "used_memory", "evicted_keys"."""
+        host, _, port = (
+            self.process("redis")["addresses"]["redis"].rpartition("/")[2].partition(":")
+        )
+        with socket.create_connection((host, int(port)), timeout=5) as connection:
+            connection.sendall(b"INFO ALL\r\nQUIT\r\n")
+            text = connection.makefile("r").read()
+        return int(text.partition(f"\n{name}:")[2].split()[0])
+
+    @contextmanager
+    def redis_memory(self, spare_bytes: int, policy: str) -> Iterator[None]:
+        """Redis may use but so much more memory than now, and has another policy when that is full."""
+        limit = self.redis_figure("used_memory") + spare_bytes
+        usual = self.redis_figure("maxmemory")
+        try:
+            self._redis_limits(limit, policy)
+            yield
+        finally:
+            self._redis_limits(usual, "allkeys-lru")
+
+    def _redis_limits(self, maxmemory_bytes: int, policy: str) -> None:
+        self.redis("CONFIG", "SET", "maxmemory", str(maxmemory_bytes), "maxmemory-policy", policy)
+
     def operator(self) -> Operator:
         """Calls past the edge, to be used in its `async with`."""
         return Operator(RunDir(self.run_dir))

@@ -210,6 +210,31 @@ def test_redis_forgets_and_dies(mesh: Mesh, traffic: Traffic) -> None:
     traffic.check()
 
 
+@pytest.mark.timeout(180)
+def test_redis_is_full_and_forgets_as_it_goes(mesh: Mesh, traffic: Traffic) -> None:
+    with traffic:
+        traffic.goes_on(3)
+        evicted = mesh.redis_figure("evicted_keys")
+        with mesh.redis_memory(-20_000, "allkeys-lru"):
+            eventually(lambda: mesh.redis_figure("evicted_keys") > evicted + 20, 60, "evictions")
+            traffic.goes_on(10)
+    assert not traffic.refusals, "a full Redis costs latency, not errors"
+    assert not traffic.read_refusals, "a full Redis costs latency, not errors"
+    traffic.check()
+
+
+@pytest.mark.timeout(180)
+def test_redis_is_full_and_takes_nothing(mesh: Mesh, traffic: Traffic) -> None:
+    with traffic:
+        traffic.goes_on(3)
+        with mesh.redis_memory(-20_000, "noeviction"):
+            traffic.goes_on(10)
+        traffic.goes_on(3)
+    assert not traffic.refusals, "a full Redis costs latency, not errors"
+    assert not traffic.read_refusals, "a full Redis costs latency, not errors"
+    traffic.check()
+
+
 @pytest.mark.timeout(120)
 def test_redis_hangs(mesh: Mesh, traffic: Traffic) -> None:
     with traffic:

@@ -51,7 +51,11 @@ class MeshConfig(BaseSettings):
         description="Before each stream and subject name (tests)",
     )
 
-    redis_url: str = "redis://127.0.0.1:6379"
+    redis_url: str = Field(
+        default="redis://127.0.0.1:6379",
+        pattern=r"^redis(\+cluster)?://",
+        description="redis://host:port, or redis+cluster://host:port,host:port: nodes of a cluster",
+    )
     redis_prefix: str = ""
 
     otel_traces_exporter: Literal["zipkin", "otlp", "none"] = "none"

@@ -1,46 +1,50 @@
-"""A small multiplexing Redis client for the hot path: one connection, no pool, no locks.
+"""A small multiplexing Redis client for the hot path: one connection a server, no pool, no locks.
 
-Commands of concurrent calls are written together and answered in order. A general client costs about
-twice the CPU a command (`docs/adr/`); what it offers beyond this, the mesh does not need. Redis is a cache
-here: every failure is the one exception `RedisUnavailable`, raised quickly, and the caller falls back to
-the store. A breaker keeps a slow or dead Redis from holding calls: after a failure to connect, or a reply
-that took longer than the timeout, calls fail at once until a probe succeeds.
+A general client costs more than twice the CPU a command (`docs/adr/`); what it offers beyond this, the mesh
+does not need. Redis is a cache here: every failure is the one exception `RedisUnavailable`, raised quickly,
+and the caller falls back to the store.
+
+One interface for one server (`redis://host:port`) and for a cluster (`redis+cluster://h1:p1,h2:p2`, any of
+its nodes). What speaks of many keys (`mget_current`, `eval_each`) is one round trip on either: a cluster's
+servers are asked in parallel. What a command or a script names must lie in one hash slot; `together` says
+which keys do.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import hashlib
-import time
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
-from urllib.parse import urlsplit
+from typing import Any
 
-import hiredis
 from opentelemetry.trace import SpanKind
 
 from meshkit import telemetry
-from meshkit.log import get_logger
+from meshkit.redis_cluster import RedisCluster
+from meshkit.redis_server import (
+    CONNECT_TIMEOUT_S,
+    LINEAGE_BYTES,
+    Argument,
+    RedisReplyError,
+    RedisServer,
+    RedisUnavailable,
+    Request,
+)
 
-log = get_logger(__name__)
+__all__ = [
+    "LINEAGE_BYTES",
+    "Argument",
+    "Redis",
+    "RedisReplyError",
+    "RedisUnavailable",
+    "Script",
+]
 
-Argument = str | bytes | int | float
-
-CONNECT_TIMEOUT_S = 1.0
-PROBE_INTERVAL_S = 0.25
+DEFAULT_PORT = 6379
+CLUSTER_SCHEME = "redis+cluster"
+KEYS_A_COMMAND = 1000
 
 _ATTRIBUTES = {"db.system": "redis"}
-
-
-class RedisUnavailable(Exception):
-    """Redis did not answer in time, or cannot be reached: do without it."""
-
-
-class RedisReplyError(Exception):
-    """Redis answered with an error, e.g. OOM when it is full."""
 
 
 @dataclass(frozen=True)
@@ -49,194 +53,159 @@ class Script:
 
     name: str
     source: str
+    lineage: bool = False
+    """Its first argument is the lineage of the server that runs it, put in here (`redis_server`)."""
     sha: str = field(init=False)
 
     def __post_init__(self) -> None:
         digest = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
         object.__setattr__(self, "sha", digest)
 
-
-def _pack(command: tuple[Argument, ...]) -> bytes:
-    # The stub types the tuple as holding one element; it takes any number.
-    packed: bytes = hiredis.pack_command(command)  # type: ignore[arg-type]
-    return packed
-
-
-class _Connection(asyncio.Protocol):
-    """One connection: replies resolve the futures in the order of the commands."""
-
-    def __init__(self) -> None:
-        self._reader = hiredis.Reader()
-        self._waiting: deque[asyncio.Future[Any]] = deque()
-        self._outgoing: list[bytes] = []
-        self._transport: asyncio.Transport | None = None
-        self._loop = asyncio.get_running_loop()
-        self.closed = self._loop.create_future()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-
-    def data_received(self, data: bytes) -> None:
-        self._reader.feed(data)
-        while True:
-            reply = self._reader.gets()
-            if reply is False:
-                return
-            future = self._waiting.popleft()
-            if future.done():
-                continue
-            if isinstance(reply, hiredis.ReplyError):
-                future.set_exception(RedisReplyError(str(reply)))
-            else:
-                future.set_result(reply)
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self._transport = None
-        while self._waiting:
-            future = self._waiting.popleft()
-            if not future.done():
-                future.set_exception(RedisUnavailable("the connection was lost"))
-        if not self.closed.done():
-            self.closed.set_result(None)
-
-    def send(self, command: bytes, replies: int) -> list[asyncio.Future[Any]]:
-        """Queue packed commands; what one turn of the loop queues is written at once."""
-        if self._transport is None:
-            raise RedisUnavailable("not connected")
-        futures: list[asyncio.Future[Any]] = [self._loop.create_future() for _ in range(replies)]
-        self._waiting.extend(futures)
-        if not self._outgoing:
-            self._loop.call_soon(self._flush)
-        self._outgoing.append(command)
-        return futures
-
-    def close(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
-
-    def _flush(self) -> None:
-        if self._transport is not None:
-            self._transport.write(b"".join(self._outgoing))
-        self._outgoing.clear()
+    def request(self, keys: Sequence[str], args: Sequence[Argument], *, known: bool) -> Request:
+        """How to call it on a server that knows it, or is told it by this."""
+        start = ("EVALSHA", self.sha) if known else ("EVAL", self.source)
+        key = keys[0] if keys else None
+        lineage_at = 3 + len(keys) if self.lineage else 0
+        return Request(key, (*start, len(keys), *keys, *args), lineage_at)
 
 
 class Redis:
-    """A client of one Redis or Valkey server. Reconnects by itself; safe for concurrent calls."""
+    """A client of one Redis or Valkey server, or of a cluster. Safe for concurrent calls.
+
+    Methods raise RedisUnavailable, or RedisReplyError when the server refuses.
+    """
 
     def __init__(self, url: str, *, timeout_s: float = 0.5) -> None:
-        parts = urlsplit(url)
-        self._host = parts.hostname or "127.0.0.1"
-        self._port = parts.port or 6379
-        self._timeout_s = timeout_s
-        self._connection: _Connection | None = None
-        self._keeper: asyncio.Task[None] | None = None
-        self._connected = asyncio.Event()
+        """Raises ValueError for a URL of another kind."""
+        scheme, addresses = _parse(url)
+        self._at: RedisServer | RedisCluster
+        if scheme == CLUSTER_SCHEME:
+            self._at = RedisCluster(addresses, timeout_s=timeout_s)
+        else:
+            self._at = RedisServer(*addresses[0], timeout_s=timeout_s)
 
     async def connect(self) -> None:
-        """Start keeping a connection; waits shortly for the first, and returns without it if need be."""
-        if self._keeper is None:
-            self._keeper = asyncio.create_task(self._keep(), name="redis-keeper")
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._connected.wait(), CONNECT_TIMEOUT_S)
+        """Start keeping connections; waits shortly for the first, and returns without it if need be."""
+        self._at.start()
+        await self._at.ready(CONNECT_TIMEOUT_S)
 
     async def close(self) -> None:
-        """Drop the connection; calls under way fail."""
-        if self._keeper is not None:
-            self._keeper.cancel()
-            await asyncio.gather(self._keeper, return_exceptions=True)
-            self._keeper = None
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        """Drop the connections; calls under way fail."""
+        await self._at.close()
 
     @property
     def available(self) -> bool:
-        """Whether a call would be sent now."""
-        return self._connection is not None
+        """Whether a call would be sent now, to some server at least."""
+        return self._at.available
+
+    @property
+    def clustered(self) -> bool:
+        """Whether keys lie on several servers."""
+        return self._at.clustered
+
+    def together(self, keys: Sequence[str]) -> list[list[int]]:
+        """Indices of `keys`, grouped by what one command or script may name."""
+        return self._at.together(keys)
 
     async def call(self, *command: Argument) -> Any:
-        """One command. Replies are bytes, int, None, or lists of them.
-
-        Raises RedisUnavailable, or RedisReplyError when the server refuses.
-        """
-        return (await self._traced(str(command[0]).lower(), _pack(command), 1))[0]
+        """One command whose first argument is its key. Replies are bytes, int, None, or lists of them."""
+        key = str(command[1]) if len(command) > 1 else None
+        (reply,) = await self._traced(str(command[0]).lower(), [Request(key, command)])
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
 
     async def pipeline(self, commands: Sequence[tuple[Argument, ...]]) -> list[Any]:
-        """Several commands in one round trip, not atomic; an error reply is raised after all answered."""
+        """Several commands as in `call` in one round trip, not atomic; an error is raised at the end."""
         if not commands:
             return []
-        packed = b"".join(_pack(command) for command in commands)
-        return await self._traced("pipeline", packed, len(commands))
+        requests = [Request(str(command[1]), command) for command in commands]
+        replies = await self._traced("pipeline", requests)
+        for reply in replies:
+            if isinstance(reply, Exception):
+                raise reply
+        return replies
+
+    async def mget_current(self, keys: Sequence[str]) -> list[bytes | None]:
+        """Values that were written in the present lineage of their server, without their mark of it.
+
+        None: not there, of another lineage, or on a server that does not answer. An empty value has no
+        lineage and is given as it is. Raises when no server answers.
+        """
+        groups = [
+            group[start : start + KEYS_A_COMMAND]
+            for group in self._at.together(keys)
+            for start in range(0, len(group), KEYS_A_COMMAND)
+        ]
+        requests = [
+            Request(keys[group[0]], ("MGET", *[keys[i] for i in group]), current=True)
+            for group in groups
+        ]
+        values: list[bytes | None] = [None] * len(keys)
+        failures = []
+        for group, reply in zip(groups, await self._traced("mget", requests), strict=True):
+            if isinstance(reply, Exception):
+                failures.append(reply)
+            else:
+                for i, value in zip(group, reply, strict=True):
+                    values[i] = value
+        if failures and len(failures) == len(groups):
+            raise failures[0]
+        return values
 
     async def eval(self, script: Script, keys: Sequence[str], args: Sequence[Argument]) -> Any:
         """Run a script; it is loaded when the server does not know it, as after a restart."""
-        try:
-            packed = _pack(("EVALSHA", script.sha, len(keys), *keys, *args))
-            return (await self._traced(script.name, packed, 1))[0]
-        except RedisReplyError as error:
-            if not str(error).startswith("NOSCRIPT"):
-                raise
-        packed = _pack(("EVAL", script.source, len(keys), *keys, *args))
-        return (await self._traced(script.name, packed, 1))[0]
+        (reply,) = await self.eval_each(script, [(keys, args)])
+        if isinstance(reply, Exception):
+            raise reply
+        return reply
 
-    async def _traced(self, name: str, packed: bytes, replies: int) -> list[Any]:
+    async def eval_each(
+        self, script: Script, calls: Sequence[tuple[Sequence[str], Sequence[Argument]]]
+    ) -> list[Any]:
+        """Run a script once for each (keys, args), in one round trip; the replies in that order.
+
+        A call that failed has its RedisUnavailable or RedisReplyError for a reply.
+        """
+        if not calls:
+            return []
+        requests = [script.request(keys, args, known=True) for keys, args in calls]
+        replies = await self._traced(script.name, requests)
+        unknown = [i for i, reply in enumerate(replies) if _is_noscript(reply)]
+        if unknown:
+            told = [script.request(*calls[i], known=False) for i in unknown]
+            for i, reply in zip(unknown, await self._traced(script.name, told), strict=True):
+                replies[i] = reply
+        return replies
+
+    async def _traced(self, name: str, requests: Sequence[Request]) -> list[Any]:
+        if not requests:
+            return []
         if not telemetry.enabled():
-            return await self._exchange(packed, replies)
+            return await self._exchange(requests)
         with telemetry.span(f"redis {name}", SpanKind.CLIENT, _ATTRIBUTES):
-            return await self._exchange(packed, replies)
+            return await self._exchange(requests)
 
-    async def _exchange(self, packed: bytes, replies: int) -> list[Any]:
-        connection = self._connection
-        if connection is None:
-            raise RedisUnavailable("not connected")
-        futures = connection.send(packed, replies)
+    async def _exchange(self, requests: Sequence[Request]) -> list[Any]:
+        """Replies, and failures in their places."""
         try:
-            async with asyncio.timeout(self._timeout_s):
-                if replies == 1:
-                    return [await futures[0]]
-                results = await asyncio.gather(*futures, return_exceptions=True)
-        except TimeoutError:
-            # Replies come in order, so whoever waits behind this one would be late as well.
-            self._open_breaker(connection)
-            raise RedisUnavailable(f"no reply within {self._timeout_s} s") from None
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
-        return results
+            return await self._at.exchange(requests)
+        except RedisUnavailable as error:
+            return [error] * len(requests)
 
-    def _open_breaker(self, connection: _Connection) -> None:
-        if self._connection is connection:
-            self._connection = None
-            self._connected.clear()
-            log.warning("redis_breaker_open", timeout_s=self._timeout_s)
-        connection.close()
 
-    async def _keep(self) -> None:
-        loop = asyncio.get_running_loop()
-        was_down = False
-        while True:
-            started = time.monotonic()
-            try:
-                async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                    _, connection = await loop.create_connection(
-                        _Connection, self._host, self._port
-                    )
-                    # A stopped or overloaded server accepts connections and answers nothing.
-                    (pong,) = connection.send(_pack(("PING",)), 1)
-                    await pong
-            except (OSError, TimeoutError, RedisUnavailable, RedisReplyError) as error:
-                if not was_down:
-                    log.warning("redis_unreachable", error=str(error), port=self._port)
-                was_down = True
-                await asyncio.sleep(max(0.0, PROBE_INTERVAL_S - (time.monotonic() - started)))
-                continue
-            if was_down:
-                log.info("redis_back", port=self._port)
-            was_down = False
-            self._connection = connection
-            self._connected.set()
-            await connection.closed
-            if self._connection is connection:
-                self._connection = None
-                self._connected.clear()
-            was_down = True
+def _is_noscript(reply: object) -> bool:
+    return isinstance(reply, RedisReplyError) and str(reply).startswith("NOSCRIPT")
+
+
+def _parse(url: str) -> tuple[str, list[tuple[str, int]]]:
+    scheme, separator, rest = url.partition("://")
+    if not separator or scheme not in ("redis", CLUSTER_SCHEME) or "@" in rest:
+        raise ValueError(
+            f"REDIS_URL is redis://host:port, or {CLUSTER_SCHEME}://host:port,host:port for a cluster"
+        )
+    addresses = []
+    for address in rest.partition("/")[0].split(","):
+        host, _, port = address.strip().partition(":")
+        addresses.append((host or "127.0.0.1", int(port or DEFAULT_PORT)))
+    return scheme, addresses

@@ -1,12 +1,13 @@
 """Authors' newest activity in Redis: what rebuilds and user timelines read instead of the store.
 
-    activity:{456}  STRING  a serialized AuthorActivity: newest first, has_more as to what is older; "" keeps
-                            others from caching for some seconds what they read before a change
+    activity:{b042}:456  STRING  a serialized AuthorActivity: newest first, has_more as to what is older; ""
+                                 keeps others from caching for some seconds what they read before a change
 
 The fan-out worker puts each activity before what is cached, before it pushes it to anybody; an undoing
 clears it. Serialized messages concatenate, so nothing is parsed for that; an activity delivered twice stands
 twice, and is dropped by who reads. A reader of the store caches what it found only where nothing is, and
-only if it read shortly ago.
+only if it read shortly ago. Before each value stands the lineage of the server that took it; what is of
+another is as if it were not there, as an activity may have been lost in a failover. Buckets: `buckets.py`.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ from starling.tweet.v1.tweet_lookup_service_pb2 import AuthorActivity
 from starling.tweet.v1.tweet_pb2 import Activity, Position
 
 from meshkit.log import get_logger
-from meshkit.redis import Redis, RedisReplyError, RedisUnavailable, Script
+from meshkit.redis import Argument, Redis, RedisReplyError, RedisUnavailable, Script
 
-from .generation import Generation
+from .buckets import bucket
+from .generation import Generation, Generations
 from .lookups import Lookups
 
 TTL_S = 3600
@@ -30,12 +32,12 @@ ENTRIES = 30  # of an author, when read from the store
 MOST_BYTES = 8192  # about 100 entries; past that it is read anew
 HOLD_OFF_S = 2  # longer than FILL_WITHIN_S
 FILL_WITHIN_S = 1.0
-KEYS_A_CALL = 1000
+AUTHORS_A_SCRIPT = 500
 
 log = get_logger(__name__)
 _folder = resources.files(__package__) / "lua"
-FILL = Script("activity fill", (_folder / "activity_fill.lua").read_text())
-ADD = Script("activity add", (_folder / "activity_add.lua").read_text())
+FILL = Script("activity fill", (_folder / "activity_fill.lua").read_text(), lineage=True)
+ADD = Script("activity add", (_folder / "activity_add.lua").read_text(), lineage=True)
 
 
 class ActivityCache:
@@ -55,16 +57,20 @@ class ActivityCache:
         if before is not None:
             return await self._lookups.activity(author_ids, before, limit)
         try:
-            generation = await self._generation.current()
             found, missing = await self._cached(author_ids, limit)
         except (RedisUnavailable, RedisReplyError) as error:
             log.debug("activity read without Redis", error=str(error))
             return await self._lookups.activity(author_ids, None, limit)
         if missing:
+            generations: Generations = {}
+            try:
+                generations = await self._generation.current(missing)
+            except (RedisUnavailable, RedisReplyError) as error:
+                log.debug("activity will not be cached", error=str(error))
             started = time.monotonic()
             stored = await self._lookups.activity(missing, None, max(limit, ENTRIES))
             if time.monotonic() - started < FILL_WITHIN_S:
-                await self._fill(generation, stored)
+                await self._fill(generations, stored)
             found += [_first(author, limit) for author in stored]
         return found
 
@@ -83,43 +89,41 @@ class ActivityCache:
         """What is cached of `limit` entries each, and whose is not."""
         found: list[AuthorActivity] = []
         missing: list[int] = []
-        for start in range(0, len(author_ids), KEYS_A_CALL):
-            chunk = author_ids[start : start + KEYS_A_CALL]
-            values = await self._redis.call("MGET", *map(self._key, chunk))
-            for author_id, value in zip(chunk, values, strict=True):
-                author = _in_order(author_id, value) if value else None
-                if author is None or (len(author.activity) < limit and author.has_more):
-                    missing.append(author_id)
-                else:
-                    found.append(_first(author, limit))
+        values = await self._redis.mget_current([self._key(author) for author in author_ids])
+        for author_id, value in zip(author_ids, values, strict=True):
+            author = _in_order(author_id, value) if value else None
+            if author is None or (len(author.activity) < limit and author.has_more):
+                missing.append(author_id)
+            else:
+                found.append(_first(author, limit))
         return found, missing
 
-    async def _fill(self, generation: bytes, authors: Sequence[AuthorActivity]) -> None:
-        try:
-            for start in range(0, len(authors), KEYS_A_CALL):
-                chunk = authors[start : start + KEYS_A_CALL]
-                await self._redis.eval(
-                    FILL,
-                    [self._key(author.author_id) for author in chunk],
-                    [
-                        self._generation.key,
-                        generation,
-                        TTL_S,
-                        *(
-                            AuthorActivity(
-                                author_id=author.author_id,
-                                activity=author.activity[:ENTRIES],
-                                has_more=author.has_more or len(author.activity) > ENTRIES,
-                            ).SerializeToString()
-                            for author in chunk
-                        ),
-                    ],
-                )
-        except (RedisUnavailable, RedisReplyError) as error:
-            log.debug("activity not cached", error=str(error))
+    async def _fill(self, generations: Generations, authors: Sequence[AuthorActivity]) -> None:
+        calls = []
+        for key, indices in self._generation.grouped([a.author_id for a in authors]).items():
+            if key not in generations:
+                continue
+            for start in range(0, len(indices), AUTHORS_A_SCRIPT):
+                keys = [key]
+                arguments: list[Argument] = [generations[key], TTL_S]
+                for i in indices[start : start + AUTHORS_A_SCRIPT]:
+                    keys.append(self._key(authors[i].author_id))
+                    arguments.append(_cacheable(authors[i]).SerializeToString())
+                calls.append((keys, arguments))
+        for reply in await self._redis.eval_each(FILL, calls):
+            if isinstance(reply, Exception):
+                log.debug("activity not cached", error=str(reply))
 
     def _key(self, author_id: int) -> str:
-        return f"{self._prefix}activity:{{{author_id}}}"
+        return f"{self._prefix}activity:{{{bucket(author_id)}}}:{author_id}"
+
+
+def _cacheable(author: AuthorActivity) -> AuthorActivity:
+    return AuthorActivity(
+        author_id=author.author_id,
+        activity=author.activity[:ENTRIES],
+        has_more=author.has_more or len(author.activity) > ENTRIES,
+    )
 
 
 def _in_order(author_id: int, value: bytes) -> AuthorActivity:

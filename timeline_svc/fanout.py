@@ -66,8 +66,8 @@ class Fanout:
         )
         # Before any push: who rebuilds after a push that found nothing to push to, reads this.
         await self._activity.add(activity)
-        generation = await self._generation.current()
-        await self._tweets.fill([tweet], posted.at_ms * 1000, generation)
+        generations = await self._generation.current([tweet.tweet_id])
+        await self._tweets.fill([tweet], posted.at_ms * 1000, generations)
         await self._push(activity, [tweet.user_id], withdrawn=False)
         if reply := meta.headers.get(REPLY_HEADER):
             await self._bus.notify(reply)  # the author may read their own write now

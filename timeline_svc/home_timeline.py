@@ -25,6 +25,7 @@ from .hydration import Hydration
 from .line import Line
 from .lookups import Lookups
 from .timeline_cache import CachedPage, TimelineCache
+from .tweet_cache import DELETED
 
 log = get_logger(__name__)
 
@@ -115,13 +116,21 @@ class HomeTimeline:
                 continue
             sequence = self._celebrities.sequence
             if cached.sync >= sequence:
-                return cached
+                return cached if self._cache.reads_tweets else await self._filled(reader_id, cached)
             operations = self._celebrities.since(cached.sync)
             if operations is None:
                 await self._cache.invalidate(reader_id)
                 continue
             await self._cache.merge(reader_id, operations, sequence)
         return None
+
+    async def _filled(self, reader_id: int, page: CachedPage) -> CachedPage:
+        """The page with what a cluster has of its tweets; those deleted are taken out for the next."""
+        await self._hydration.load_cached(page.lines)
+        deleted = [line.tweet_id for line in page.lines if line.body == DELETED]
+        if deleted:
+            await self._cache.forget(reader_id, deleted)
+        return page
 
     async def _from_store(
         self, reader_id: int, before: Position | None, count: int

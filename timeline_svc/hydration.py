@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from meshkit.log import get_logger
 from meshkit.redis import RedisReplyError, RedisUnavailable
 
-from .generation import Generation
+from .generation import Generation, Generations
 from .line import Line, body_bytes, counts_bytes
 from .lookups import Lookups
 from .tweet_cache import DELETED, TweetCache
@@ -43,9 +43,9 @@ class Hydration:
         return [line for line in lines if line.body != DELETED]
 
     async def _from_store(self, missing: Sequence[Line]) -> None:
-        generation = None
+        generations: Generations = {}
         try:
-            generation = await self._generation.current()
+            generations = await self._generation.current([line.tweet_id for line in missing])
         except (RedisUnavailable, RedisReplyError) as error:
             log.debug("tweets read without Redis", error=str(error))
         as_of_us = time.time_ns() // 1000
@@ -57,11 +57,7 @@ class Hydration:
             else:
                 line.body = body_bytes(tweet)
                 line.counts = counts_bytes(tweet.likes_count, tweet.retweets_count)
-        if generation is not None:
-            try:
-                await self._tweets.fill(list(tweets.values()), as_of_us, generation)
-            except (RedisUnavailable, RedisReplyError) as error:
-                log.debug("tweets not cached", error=str(error))
+        await self._tweets.fill(list(tweets.values()), as_of_us, generations)
 
     async def flag(self, viewer_id: int, lines: Sequence[Line]) -> dict[int, tuple[int, int]]:
         """Fill in the flags that are not known; returns what was asked, as TimelineCache keeps it."""

@@ -3,7 +3,8 @@
 For a reader 123 (the braces are Redis Cluster's hash tag, so that a script may touch all of them):
 
     timeline:{123}            ZSET  tweet id -> time in ms of its place; the newest 1000
-    timeline:{123}:state      HASH  _          1; a timeline is cached while this is there
+    timeline:{123}:state      HASH  _          the lineage of the server that took it (`redis_server`); a
+                                               timeline is cached while this is there and the server's own
                                     sync       sequence in the celebrity log up to which it is merged
                                     complete   1 while the sorted set is the whole feed, else 0
                                     nonempty   1 once the sorted set has had a member
@@ -13,12 +14,13 @@ For a reader 123 (the braces are Redis Cluster's hash tag, so that a script may 
                                     u<id>      1 while l and r of this tweet are not known
     timeline:{123}:followees  SET   ids of those the reader follows, and 0
     timeline:{123}:epoch      STRING  a value never used before, set by each invalidation
-    timeline:{123}:building   STRING  token of the rebuild under way
+    timeline:{123}:building   STRING  lineage and token of the rebuild under way
     timeline:{123}:pending    LIST  operations (JSON) that came during the rebuild
 
 The first three expire together, one TTL after the rebuild. What may be evicted alone is recognised by
 what is always in it (`_`, `0`, `nonempty`), and the timeline is then rebuilt. Pushed entries are checked
-against the followees here, so a late push after an unfollow does nothing.
+against the followees here, so a late push after an unfollow does nothing. A timeline of another lineage
+may lack pushes that were lost in a failover: it is not read, and rebuilt at the next read.
 
 Every method raises RedisUnavailable or RedisReplyError; callers go on without the cache.
 """
@@ -34,9 +36,10 @@ from typing import Literal
 
 from starling.tweet.v1.tweet_pb2 import Activity, Position
 
-from meshkit.redis import Redis, Script
+from meshkit.redis import Argument, Redis, Script
 
 from .line import Line
+from .tweet_cache import kept
 
 PUSH_CHUNK = 200  # readers a script call: about 2 ms during which Redis does nothing else
 
@@ -51,15 +54,17 @@ class _Scripts:
         folder = resources.files(__package__) / "lua"
         rules = (folder / "timeline.lua").read_text().replace("%d", str(entries), 1)
 
-        def load(name: str) -> Script:
-            return Script(name, rules + "\n" + (folder / f"{name}.lua").read_text())
+        def load(name: str, *, lineage: bool = False) -> Script:
+            source = rules + "\n" + (folder / f"{name}.lua").read_text()
+            return Script(name, source, lineage)
 
-        self.read = load("read")
+        self.read = load("read", lineage=True)
+        self.forget = load("forget")
         self.push = load("push")
         self.merge = load("merge")
-        self.begin = load("begin")
-        self.abandon = load("abandon")
-        self.install = load("install")
+        self.begin = load("begin", lineage=True)
+        self.abandon = load("abandon", lineage=True)
+        self.install = load("install", lineage=True)
         self.invalidate = load("invalidate")
         self.flags = load("flags")
 
@@ -129,25 +134,35 @@ class TimelineCache:
         self._ttl_ms = ttl_s * 1000
         self._lease_ms = int(rebuild_lease_s * 1000)
 
+    @property
+    def reads_tweets(self) -> bool:
+        """Whether `read` brings the tweets along."""
+        return not self._redis.clustered
+
     def key(self, reader_id: int) -> str:
         """The sorted set's key."""
         return f"{self._prefix}timeline:{{{reader_id}}}"
 
     async def read(self, reader_id: int, before: Position | None, count: int) -> CachedPage | None:
-        """Up to `count` lines strictly older than `before`; None when nothing is cached."""
+        """Up to `count` lines strictly older than `before`; None when nothing is cached.
+
+        The lines have what is cached of their tweets, and no deleted ones are among them; but in a
+        cluster their tweets are in other slots (`reads_tweets`).
+        """
         highest = str(before.at_ms) if before else "+inf"
         after_id = str(before.tweet_id) if before else ""
         reply = await self._redis.eval(
             self._scripts.read,
             [self.key(reader_id)],
-            [highest, after_id, count, f"{self._prefix}tweet:"],
+            [highest, after_id, count, f"{self._prefix}tweet:" if self.reads_tweets else ""],
         )
         if reply is None:
             return None
-        sync, complete, ended, ids, scores, marks, bodies, counts = reply
+        lineage, sync, complete, ended, ids, scores, marks, bodies, counts = reply
         lines = []
         for i, tweet_id in enumerate(ids):
             retweet, liked, retweeted, unknown = marks[4 * i : 4 * i + 4]
+            of_tweet = kept(counts[i], lineage)
             lines.append(
                 Line(
                     at_ms=int(scores[i]),
@@ -156,23 +171,38 @@ class TimelineCache:
                     liked=liked is not None and liked[:1] != b"-" and liked != b"0",
                     retweeted=retweeted is not None and retweeted[:1] != b"-" and retweeted != b"0",
                     flags_known=unknown is None,
-                    body=bodies[i],
-                    counts=counts[i].partition(b"|")[2] if counts[i] is not None else None,
+                    body=kept(bodies[i], lineage),
+                    counts=of_tweet.partition(b"|")[2] if of_tweet is not None else None,
                 )
             )
         return CachedPage(lines, ended == 1, complete == b"1", int(sync))
 
+    async def forget(self, reader_id: int, tweet_ids: Sequence[int]) -> None:
+        """Take out tweets that were found to be deleted; one server does so itself when it reads."""
+        await self._redis.eval(self._scripts.forget, [self.key(reader_id)], tweet_ids)
+
     async def push(self, operation: Operation, reader_ids: Sequence[int]) -> int:
-        """Apply an operation to those readers whose timelines are cached; returns how many were."""
+        """Apply an operation to those readers whose timelines are cached; returns how many were.
+
+        Where a server of a cluster fails, the readers on the others have been served when this raises.
+        """
         warm = 0
+        failure = None
         payload = json.dumps(operation)
         for start in range(0, len(reader_ids), PUSH_CHUNK):
             chunk = reader_ids[start : start + PUSH_CHUNK]
-            warm += await self._redis.eval(
-                self._scripts.push,
-                [self.key(reader) for reader in chunk],
-                [_nonce(), payload, *chunk],
-            )
+            keys = [self.key(reader) for reader in chunk]
+            calls: list[tuple[list[str], list[Argument]]] = []
+            for group in self._redis.together(keys):
+                readers = [chunk[i] for i in group]
+                calls.append(([keys[i] for i in group], [_nonce(), payload, *readers]))
+            for reply in await self._redis.eval_each(self._scripts.push, calls):
+                if isinstance(reply, Exception):
+                    failure = reply
+                else:
+                    warm += reply
+        if failure is not None:
+            raise failure
         return warm
 
     async def merge(self, reader_id: int, operations: Iterable[Operation], sequence: int) -> None:

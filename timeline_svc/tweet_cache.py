@@ -1,10 +1,12 @@
 """Tweets in Redis: the only module that knows their keys.
 
-    tweet:{789}         STRING  the serialized body (fields 1 to 6); "" marks a deleted tweet
-    tweet:{789}:counts  STRING  "<as of, in microseconds>|<serialized fields 7 and 8>"
+    tweet:{b042}:789         STRING  the serialized body (fields 1 to 6); "" marks a deleted tweet
+    tweet:{b042}:789:counts  STRING  "<as of, in microseconds>|<serialized fields 7 and 8>"
 
-A body is only set where none is, so that whoever read a tweet before its deletion cannot bring it back
-past the mark. Of counts the newer reading stands. Both expire, or are evicted, at any time.
+Before each stands the lineage of the server that took it; what is of another is as if it were not there,
+as a mark or newer counts may have been lost in a failover. A body is only set where none is, so that
+whoever read a tweet before its deletion cannot bring it back past the mark. Of counts the newer reading
+stands. Both expire, or are evicted, at any time. Buckets: `buckets.py`.
 """
 
 from __future__ import annotations
@@ -14,16 +16,27 @@ from importlib import resources
 
 from starling.tweet.v1.tweet_pb2 import Tweet
 
-from meshkit.redis import Redis, Script
+from meshkit.log import get_logger
+from meshkit.redis import LINEAGE_BYTES, Argument, Redis, Script
 
-from .generation import Generation
+from .buckets import tweet_key
+from .generation import Generation, Generations
 from .line import Line, body_bytes, counts_bytes
 
 TTL_S = 24 * 3600
 DELETED = b""
 _folder = resources.files(__package__) / "lua"
-FILL = Script("fill", (_folder / "fill.lua").read_text())
-SET_COUNTS = Script("counts", (_folder / "counts.lua").read_text())
+FILL = Script("fill", (_folder / "fill.lua").read_text(), lineage=True)
+SET_COUNTS = Script("counts", (_folder / "counts.lua").read_text(), lineage=True)
+
+log = get_logger(__name__)
+
+
+def kept(value: bytes | None, lineage: bytes) -> bytes | None:
+    """What a key holds, as it is of use to a server of that lineage."""
+    if not value:
+        return value
+    return value[LINEAGE_BYTES:] if value.startswith(lineage) else None
 
 
 class TweetCache:
@@ -35,7 +48,7 @@ class TweetCache:
         self._generation = generation
 
     def _key(self, tweet_id: int) -> str:
-        return f"{self._prefix}tweet:{{{tweet_id}}}"
+        return tweet_key(self._prefix, tweet_id)
 
     async def load(self, lines: Sequence[Line]) -> None:
         """Fill in body and counts of those lines whose tweets are cached; a deleted one has body b""."""
@@ -45,23 +58,29 @@ class TweetCache:
         for line in lines:
             key = self._key(line.tweet_id)
             keys += [key, f"{key}:counts"]
-        values = await self._redis.call("MGET", *keys)
+        values = await self._redis.mget_current(keys)
         for i, line in enumerate(lines):
             line.body = values[2 * i]
             counts = values[2 * i + 1]
             line.counts = counts.partition(b"|")[2] if counts is not None else None
 
-    async def fill(self, tweets: Sequence[Tweet], as_of_us: int, generation: bytes) -> None:
-        """Cache tweets as the store had them at `as_of_us` or later, in that generation of the cache."""
-        if not tweets:
-            return
-        arguments: list[str | bytes | int] = [self._generation.key, generation, TTL_S, as_of_us]
-        for tweet in tweets:
-            arguments += [
-                body_bytes(tweet),
-                counts_bytes(tweet.likes_count, tweet.retweets_count),
-            ]
-        await self._redis.eval(FILL, [self._key(tweet.tweet_id) for tweet in tweets], arguments)
+    async def fill(self, tweets: Sequence[Tweet], as_of_us: int, generations: Generations) -> None:
+        """Cache tweets as the store had them at `as_of_us` or later, in those generations of the cache."""
+        calls = []
+        for key, indices in self._generation.grouped([t.tweet_id for t in tweets]).items():
+            if key not in generations:
+                continue
+            keys = [key]
+            arguments: list[Argument] = [generations[key], TTL_S, as_of_us]
+            for i in indices:
+                tweet = tweets[i]
+                keys.append(self._key(tweet.tweet_id))
+                arguments.append(body_bytes(tweet))
+                arguments.append(counts_bytes(tweet.likes_count, tweet.retweets_count))
+            calls.append((keys, arguments))
+        for reply in await self._redis.eval_each(FILL, calls):
+            if isinstance(reply, Exception):
+                log.debug("tweets not cached", error=str(reply))
 
     async def set_counts(self, tweet_id: int, likes: int, retweets: int, as_of_us: int) -> None:
         """Absolute counts, as of a time; older ones change nothing."""

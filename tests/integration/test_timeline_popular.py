@@ -23,7 +23,7 @@ READER = 1
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def redis(cache_config: MeshConfig) -> AsyncIterator[Redis]:
-    async with connected(cache_config) as client:
+    async with connected(cache_config.redis_url) as client:
         yield client
 
 

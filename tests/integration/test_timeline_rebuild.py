@@ -33,7 +33,7 @@ PEOPLE_FOLLOWED = 5000
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def redis(cache_config: MeshConfig) -> AsyncIterator[Redis]:
-    async with connected(cache_config) as client:
+    async with connected(cache_config.redis_url) as client:
         yield client
 
 
@@ -213,12 +213,12 @@ async def test_a_fan_out_that_comes_after_the_deletion_brings_nothing_back(mesh:
 async def test_what_was_read_before_redis_lost_its_data_is_not_cached(mesh: Mesh) -> None:
     (tweet,) = mesh.world.tweets.values()
     lines, _ = await mesh.home.page(READER, "", 20)
-    generation = await mesh.generation.current()
+    generation = await mesh.generation.current([tweet.tweet_id])
     await mesh.flush()
     await mesh.tweets.fill([tweet], 1, generation)
     await mesh.tweets.load(lines)
     assert [line.body for line in lines] == [None]
-    now = await mesh.generation.current()
+    now = await mesh.generation.current([tweet.tweet_id])
     await mesh.tweets.fill([tweet], 1, now)
     await mesh.tweets.load(lines)
     assert lines[0].body

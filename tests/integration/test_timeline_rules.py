@@ -3,163 +3,58 @@
 A walk of random operations; their events reach the fan-out late, twice and in any order, timelines are read
 in between (so that they are cached, rebuilt, trimmed at a tiny cap), and Redis loses everything at times.
 Once all events are handled, every reader's timeline, read to its end, equals the model's, whether tweets are
-pushed or merged from the celebrity log.
+pushed or merged from the celebrity log, and whether Redis is one server or a cluster.
 """
 
 from __future__ import annotations
 
-import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
-import pytest_asyncio
-from starling.graph.v1.graph_events_pb2 import FollowChanged, FollowsChanged, GraphEvent
-from starling.tweet.v1.tweet_events_pb2 import (
-    LikeChanged,
-    RetweetChanged,
-    TweetDeleted,
-    TweetEvent,
-    TweetPosted,
-)
+from starling.tweet.v1.tweet_events_pb2 import TweetEvent, TweetPosted
 
 from meshkit.config import MeshConfig
 from meshkit.redis import Redis
-from tests.integration.timeline_rig import USERS, Mesh, connected
+from meshkit.redis_server import Request
+from tests.integration.timeline_rig import Mesh, connected
+from tests.integration.timeline_walk import Walk
+from tests.integration.valkey_cluster import ValkeyCluster
 from tests.integration.world import START_MS
 
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def redis(cache_config: MeshConfig) -> AsyncIterator[Redis]:
-    async with connected(cache_config) as client:
-        yield client
-
-
-class Walk:
-    """Random operations on a mesh."""
-
-    def __init__(self, mesh: Mesh, seed: int) -> None:
-        self.mesh = mesh
-        self.random = random.Random(seed)
-        self.now_ms = START_MS
-
-    async def step(self) -> None:
-        mesh, world, pick = self.mesh, self.mesh.world, self.random
-        self.now_ms += pick.choice([0, 0, 1, 1, 2, 500])  # several things share a millisecond
-        user = pick.choice(USERS)
-        kind = pick.choices(
-            [
-                "post",
-                "retweet",
-                "unretweet",
-                "delete",
-                "like",
-                "follow",
-                "unfollow",
-                "read",
-                "event",
-                "flush",
-            ],
-            [20, 16, 6, 3, 8, 8, 4, 12, 30, 1],
-        )[0]
-        tweet_id = pick.choice(list(world.tweets)) if world.tweets else None
-        event: Any = None
-        if kind == "post":
-            activity = world.post(user, self.now_ms)
-            event = TweetEvent(
-                posted=TweetPosted(tweet=world.tweets[activity.tweet_id], at_ms=activity.at_ms)
-            )
-        elif (
-            kind in {"retweet", "unretweet"} and tweet_id and world.tweets[tweet_id].user_id != user
-        ):
-            change = (
-                world.retweet(user, tweet_id, self.now_ms)
-                if kind == "retweet"
-                else world.unretweet(user, tweet_id)
-            )
-            if change is not None:
-                self.now_ms += 1  # a write is later than the one it replaces
-                event = TweetEvent(
-                    retweet_changed=RetweetChanged(
-                        activity=change,
-                        retweeted=kind == "retweet",
-                        changed_us=self.now_ms * 1000,
-                    )
-                )
-        elif kind == "delete" and tweet_id:
-            author = world.tweets.pop(tweet_id).user_id
-            event = TweetEvent(deleted=TweetDeleted(tweet_id=tweet_id, author_id=author))
-        elif kind == "like" and tweet_id:
-            liked = (tweet_id, user) not in world.likes
-            self.now_ms += 1
-            if liked:
-                world.likes[tweet_id, user] = self.now_ms * 1000
-            else:
-                del world.likes[tweet_id, user]
-            event = TweetEvent(
-                like_changed=LikeChanged(
-                    tweet_id=tweet_id, user_id=user, liked=liked, changed_us=self.now_ms * 1000
-                )
-            )
-        elif kind in {"follow", "unfollow"}:
-            other = pick.choice([each for each in USERS if each != user])
-            if kind == "follow":
-                world.follows[user].add(other)
-            else:
-                world.follows[user].discard(other)
-            followed = FollowChanged(follower_id=user, followee_id=other)
-            event = (
-                GraphEvent(follow_changed=followed)
-                if pick.random() < 0.5
-                else GraphEvent(follows_changed=FollowsChanged(changes=[followed]))
-            )
-        elif kind == "read":
-            await mesh.home.page(user, "", pick.choice([1, 3, 20]))
-        elif kind == "event":
-            await self.handle_one(again=pick.random() < 0.2)
-        elif kind == "flush":
-            await mesh.flush()
-        if event is not None:
-            mesh.events.append(event)
-
-    async def handle_one(self, *, again: bool) -> None:
-        events = self.mesh.events
-        if events:
-            # Mostly the oldest first; at times any.
-            index = 0 if self.random.random() < 0.7 else self.random.randrange(len(events))
-            event = events[index] if again else events.pop(index)
-            await self.mesh.handle(event)
-
-    async def quiet(self) -> None:
-        while self.mesh.events:
-            await self.handle_one(again=False)
-
-    async def check(self, users: Sequence[int] = USERS) -> None:
-        world = self.mesh.world
-        for user in users:
-            shown = await self.mesh.read(user, self.random.choice([1, 2, 7, 100]))
-            expected = world.feed(user)
-            places = [(tweet.tweet_id, tweet.retweeted_by) for tweet in shown]
-            wanted = [(tweet_id, retweeted_by) for _, tweet_id, retweeted_by in expected]
-            assert places == wanted, (
-                f"timeline of {user}: unexpected {set(places) - set(wanted)}, "
-                f"missing {set(wanted) - set(places)}"
-            )
-            assert {t.tweet_id for t in shown if t.liked} == {
-                tweet_id for _, tweet_id, _ in expected if (tweet_id, user) in world.likes
-            }, f"likes of {user}"
-            assert {t.tweet_id for t in shown if t.retweeted} == {
-                tweet_id for _, tweet_id, _ in expected if (tweet_id, user) in world.retweets
-            }, f"retweets of {user}"
+CELEBRITIES = [1, 3, 1_000_000]
 
 
 @pytest.mark.parametrize("seed", range(12))
-@pytest.mark.parametrize("celebrity_followers", [1, 3, 1_000_000])
+@pytest.mark.parametrize("celebrity_followers", CELEBRITIES)
 async def test_a_walk_ends_where_the_contract_says(
-    redis: Redis, cache_config: MeshConfig, seed: int, celebrity_followers: int
+    cache_config: MeshConfig, seed: int, celebrity_followers: int
 ) -> None:
     prefix = f"{cache_config.redis_prefix}{seed}:{celebrity_followers}:"
-    mesh = Mesh(redis, prefix, entries=6, celebrity_followers=celebrity_followers)
+    async with connected(cache_config.redis_url) as redis:
+        mesh = Mesh(redis, prefix, entries=6, celebrity_followers=celebrity_followers)
+        await walked(mesh, seed)
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("celebrity_followers", CELEBRITIES)
+async def test_a_walk_over_a_cluster_ends_there_too(
+    cluster: ValkeyCluster, seed: int, celebrity_followers: int
+) -> None:
+    async with connected(cluster.url) as redis:
+        await walked(
+            Mesh(
+                redis,
+                f"{seed}:{celebrity_followers}:",
+                entries=6,
+                celebrity_followers=celebrity_followers,
+                flush=cluster.flush,
+            ),
+            seed,
+        )
+
+
+async def walked(mesh: Mesh, seed: int) -> None:
     walk = Walk(mesh, seed)
     for _ in range(4):
         for _ in range(120):
@@ -168,3 +63,32 @@ async def test_a_walk_ends_where_the_contract_says(
         await walk.check()
     await mesh.flush()
     await walk.check()
+
+
+async def test_a_warm_read_is_one_round_trip_and_two_in_a_cluster(
+    cache_config: MeshConfig, cluster: ValkeyCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trips = 0
+    exchange = Redis._exchange
+
+    async def counted(redis: Redis, requests: Sequence[Request]) -> list[Any]:
+        nonlocal trips
+        trips += 1
+        return await exchange(redis, requests)
+
+    monkeypatch.setattr(Redis, "_exchange", counted)
+    prefix = f"{cache_config.redis_prefix}trips:"
+    for url, allowed in ((cache_config.redis_url, 1), (cluster.url, 2)):
+        async with connected(url) as redis:
+            mesh = Mesh(redis, prefix, entries=1000, celebrity_followers=1_000_000)
+            mesh.world.follows[1] = {2}
+            for number in range(30):
+                activity = mesh.world.post(2, START_MS + number)
+                tweet = mesh.world.tweets[activity.tweet_id]
+                await mesh.handle(TweetEvent(posted=TweetPosted(tweet=tweet, at_ms=activity.at_ms)))
+            await mesh.read(1, 20)
+            calls, trips = mesh.world.activity_calls, 0
+            lines, _ = await mesh.home.page(1, "", 20)
+            assert len(lines) == 20
+            assert trips == allowed
+            assert mesh.world.activity_calls == calls

@@ -12,7 +12,6 @@ from starling.timeline.v1.timeline_events_pb2 import CelebrityActivity, FanoutCh
 from starling.tweet.v1.tweet_pb2 import Tweet
 
 from meshkit import streams
-from meshkit.config import MeshConfig
 from meshkit.consumer import EventMeta
 from meshkit.events import EventBus
 from meshkit.page_token import PageTokens
@@ -87,8 +86,16 @@ class Mesh:
     """The timeline service's parts over a world."""
 
     def __init__(
-        self, redis: Redis, prefix: str, *, entries: int, celebrity_followers: int
+        self,
+        redis: Redis,
+        prefix: str,
+        *,
+        entries: int,
+        celebrity_followers: int,
+        flush: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
+        """flush: empties a Redis that is this test's alone; otherwise the prefix's keys are removed."""
+        self._flush = flush
         self.world = World(follows={user: set() for user in USERS})
         self.events: list[Any] = []
         self.redis = redis
@@ -152,6 +159,10 @@ class Mesh:
             assert len(lines) == limit
 
     async def flush(self) -> None:
+        """Redis loses everything."""
+        if self._flush is not None:
+            await self._flush()
+            return
         await self.redis.eval(FLUSH, [], [f"{self.prefix}*"])
 
 
@@ -162,9 +173,9 @@ FLUSH = Script(
 
 
 @asynccontextmanager
-async def connected(config: MeshConfig) -> AsyncIterator[Redis]:
-    """A client of the test's Redis."""
-    client = Redis(config.redis_url, timeout_s=5)
+async def connected(url: str) -> AsyncIterator[Redis]:
+    """A client of a test's Redis."""
+    client = Redis(url, timeout_s=5)
     await client.connect()
     yield client
     await client.close()

@@ -7,6 +7,11 @@ from tests.mutants.mutant import Mutant
 _WALK = "integration/test_timeline_rules.py::test_a_walk_ends_where_the_contract_says"
 _REBUILD = "integration/test_timeline_rebuild.py::"
 _POPULAR = "integration/test_timeline_popular.py::test_the_list_is_the_formulas"
+_FAILOVER = (
+    "integration/test_timeline_failover.py::test_a_failover_that_lost_writes_leaves_no_wrong_feed",
+    "integration/test_timeline_failover.py"
+    "::test_a_server_that_came_back_with_an_old_snapshot_shows_none_of_it",
+)
 _LOG = "unit/test_timeline_celebrity_log.py::"
 
 TIMELINES = [
@@ -21,9 +26,9 @@ TIMELINES = [
     Mutant(
         "word-before-the-push",
         "timeline_svc/fanout.py",
-        "await self._activity.add(activity)\n        generation",
+        "await self._activity.add(activity)\n        generations",
         "if reply := meta.headers.get(REPLY_HEADER):\n            await self._bus.notify(reply)\n"
-        "        await self._activity.add(activity)\n        generation",
+        "        await self._activity.add(activity)\n        generations",
         (_REBUILD + "test_the_author_hears_once_their_own_timeline_has_it",),
         "a post is answered before its author would see it in the next read",
     ),
@@ -127,7 +132,7 @@ TIMELINES = [
     Mutant(
         "install-ignores-the-epoch",
         "timeline_svc/lua/install.lua",
-        "if (redis.call('GET', keys.epoch) or '') ~= ARGV[3] then",
+        "if (redis.call('GET', keys.epoch) or '') ~= ARGV[4] then",
         "if false then",
         (
             _REBUILD + "test_an_unfollow_during_a_rebuild_is_not_overwritten",
@@ -150,15 +155,15 @@ TIMELINES = [
     Mutant(
         "everybody-rebuilds",
         "timeline_svc/lua/begin.lua",
-        "ARGV[1], 'NX', 'PX', ARGV[2]) then",
-        "ARGV[1], 'PX', ARGV[2]) then",
+        "if building and string.sub(building, 1, #lineage) == lineage then",
+        "if false then",
         (_REBUILD + "test_a_hundred_readers_of_a_cold_timeline_cost_one_rebuild",),
         "every process rebuilds the same cold timeline at once",
     ),
     Mutant(
         "activity-not-cached",
         "timeline_svc/activity_cache.py",
-        "await self._fill(generation, stored)",
+        "await self._fill(generations, stored)",
         "pass",
         (_REBUILD + "test_five_thousand_followees_are_read_from_the_cache",),
         "who follows 5,000 reads 5,000 partitions of the store after each follow and unfollow",
@@ -174,8 +179,8 @@ TIMELINES = [
     Mutant(
         "fan-out-fills-over-the-mark",
         "timeline_svc/lua/fill.lua",
-        "body, 'NX', 'EX', ARGV[3])",
-        "body, 'EX', ARGV[3])",
+        "if not known or (known ~= '' and old(known)) then",
+        "if true then",
         (_REBUILD + "test_a_fan_out_that_comes_after_the_deletion_brings_nothing_back",),
         "a fan-out still under way brings a deleted tweet back",
     ),
@@ -190,15 +195,50 @@ TIMELINES = [
     Mutant(
         "filled-across-a-flush",
         "timeline_svc/lua/fill.lua",
-        "if redis.call('GET', ARGV[1]) ~= ARGV[2] then",
+        "if lineage .. (redis.call('GET', KEYS[1]) or '') ~= ARGV[2] then",
         "if false then",
         (_REBUILD + "test_what_was_read_before_redis_lost_its_data_is_not_cached",),
         "a tweet read before its deletion is cached after the mark was lost",
     ),
     Mutant(
+        "lineage-not-told",
+        "meshkit/redis_server.py",
+        "return found[1]",
+        "return b'deadbeef'",
+        _FAILOVER,
+        "after a failover feeds lack what the promoted replica never had, until they expire",
+    ),
+    Mutant(
+        "timelines-of-any-lineage",
+        "timeline_svc/lua/read.lua",
+        "if head[1] ~= ARGV[1] then",
+        "if not head[1] then",
+        _FAILOVER,
+        "after a failover feeds lack the pushes that were lost with it",
+    ),
+    Mutant(
+        "values-of-any-lineage",
+        "meshkit/redis_server.py",
+        "value and value.startswith(lineage)",
+        "value",
+        _FAILOVER[:1],
+        "after a failover a deleted tweet whose mark was lost is back",
+    ),
+    Mutant(
+        "slot-never-learnt",
+        "meshkit/redis_cluster.py",
+        "self._owners = owners",
+        "self._owners = self._owners if self._covered else owners",
+        (
+            "integration/test_meshkit_redis_cluster.py::test_a_slot_that_moved_is_followed",
+            "integration/test_meshkit_redis_cluster.py::test_a_dead_primary_is_replaced",
+        ),
+        "after a failover a third of all feeds is read from the store for ever",
+    ),
+    Mutant(
         "older-counts-win",
         "timeline_svc/lua/counts.lua",
-        ">= tonumber(ARGV[1]) then",
+        ">= tonumber(ARGV[2]) then",
         ">= math.huge then",
         (_REBUILD + "test_older_counts_change_nothing",),
         "counts shown in feeds jump back when events come out of order",

@@ -1,12 +1,12 @@
 -- Install what a rebuild read, and then what was pushed meanwhile; unless the timeline was
--- invalidated since, or the rebuild took longer than its lease.
--- KEYS: timeline. ARGV: token, nonce, epoch, reader, ttl in ms, sequence, complete ('0' or '1'),
+-- invalidated since, the rebuild took longer than its lease, or Redis may have lost what was pushed.
+-- KEYS: timeline. ARGV: lineage, token, nonce, epoch, reader, ttl in ms, sequence, complete ('0' or '1'),
 -- number of followees, followees, number of entries, (score, member) each, (field, value) of the state.
 local keys = keys_of(KEYS[1])
-if redis.call('GET', keys.building) ~= ARGV[1] then
+if redis.call('GET', keys.building) ~= ARGV[1] .. ARGV[2] then
   return 0
 end
-if (redis.call('GET', keys.epoch) or '') ~= ARGV[3] then
+if (redis.call('GET', keys.epoch) or '') ~= ARGV[4] then
   redis.call('DEL', keys.building, keys.pending)
   return 0
 end
@@ -21,16 +21,16 @@ local function add(command, key, first, last)
 end
 
 redis.call('DEL', keys.zset, keys.state, keys.followees)
-local followees = tonumber(ARGV[8])
+local followees = tonumber(ARGV[9])
 redis.call('SADD', keys.followees, '0')
-add('SADD', keys.followees, 9, 8 + followees)
-local at = 9 + followees
+add('SADD', keys.followees, 10, 9 + followees)
+local at = 10 + followees
 local entries = tonumber(ARGV[at])
 add('ZADD', keys.zset, at + 1, at + 2 * entries)
 add('HSET', keys.state, at + 2 * entries + 1, #ARGV)
-redis.call('HSET', keys.state, '_', '1', 'sync', ARGV[6], 'complete', ARGV[7],
+redis.call('HSET', keys.state, '_', ARGV[1], 'sync', ARGV[7], 'complete', ARGV[8],
   'nonempty', entries > 0 and '1' or '0')
-redis.call('PEXPIRE', keys.state, ARGV[5])
+redis.call('PEXPIRE', keys.state, ARGV[6])
 local expire_at = redis.call('PEXPIRETIME', keys.state)
 redis.call('PEXPIREAT', keys.followees, expire_at)
 redis.call('PEXPIREAT', keys.zset, expire_at)
@@ -38,6 +38,6 @@ redis.call('PEXPIREAT', keys.zset, expire_at)
 local pending = redis.call('LRANGE', keys.pending, 0, -1)
 redis.call('DEL', keys.building, keys.pending)
 for i = 1, #pending do
-  apply(keys, ARGV[4], cjson.decode(pending[i]), ARGV[2])
+  apply(keys, ARGV[5], cjson.decode(pending[i]), ARGV[3])
 end
 return 1

@@ -1,14 +1,14 @@
 -- One page of a cached timeline, newest first, with what is cached of its tweets.
--- KEYS: timeline. ARGV: highest score or '+inf', the id that ends the page before or '', how many,
+-- KEYS: timeline. ARGV: lineage, highest score or '+inf', the id that ends the page before or '', how many,
 -- prefix of the tweets' keys or '' (then no tweets are read: they are in other slots of a cluster).
--- Returns nil when the timeline is not cached, else
--- {sync, complete, whether the end was reached, ids, scores, marks (t, l, r, u of each), bodies, counts}.
+-- Returns nil when the timeline is not cached, else {lineage, sync, complete, whether the end was reached,
+-- ids, scores, marks (t, l, r, u of each), bodies, counts (both as they are kept)}.
 local keys = keys_of(KEYS[1])
 local head = redis.call('HMGET', keys.state, '_', 'sync', 'complete', 'nonempty')
-if not head[1] then
-  return false
+if head[1] ~= ARGV[1] then
+  return false -- not cached, or from before some writes were lost
 end
-local highest, after_id, wanted, prefix = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
+local highest, after_id, wanted, prefix = ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
 local ids, scores, fields, bodies, counts = {}, {}, {}, {}, {}
 local offset, ended = 0, 0
 while #ids < wanted do
@@ -20,8 +20,9 @@ while #ids < wanted do
     if after_id == '' or found[i + 1] ~= highest or id_less(id, after_id) then
       fresh[#fresh + 1] = i
       if prefix ~= '' then
-        tweet_keys[#tweet_keys + 1] = prefix .. '{' .. id .. '}'
-        tweet_keys[#tweet_keys + 1] = prefix .. '{' .. id .. '}:counts'
+        local key = prefix .. '{b' .. string.sub(id, -7, -5) .. '}:' .. id -- as in buckets.py
+        tweet_keys[#tweet_keys + 1] = key
+        tweet_keys[#tweet_keys + 1] = key .. ':counts'
       end
     end
   end
@@ -54,4 +55,4 @@ if #ids == 0 and head[4] == '1' and redis.call('EXISTS', keys.zset) == 0 then
   return false
 end
 local marks = #fields > 0 and redis.call('HMGET', keys.state, unpack(fields)) or {}
-return { head[2], head[3], ended, ids, scores, marks, bodies, counts }
+return { ARGV[1], head[2], head[3], ended, ids, scores, marks, bodies, counts }

@@ -8,6 +8,7 @@ For a reader 123 (the braces are Redis Cluster's hash tag, so that a script may 
                                     sync       sequence in the celebrity log up to which it is merged
                                     complete   1 while the sorted set is the whole feed, else 0
                                     nonempty   1 once the sorted set has had a member
+                                    retweets   1 once a retweet has brought something in
                                     t<id>      "<user id>:<username>" whose retweet brought it in
                                     l<id>      microseconds of the reader's like; negative: of its undoing
                                     r<id>      the same of the reader's retweet
@@ -246,6 +247,8 @@ class TimelineCache:
         arguments: list[str | int] = [token, _nonce(), epoch, reader_id, self._ttl_ms, sync]
         arguments += ["1" if complete else "0", len(followee_ids), *followee_ids, len(entries)]
         state: list[str | int] = []
+        if any(entry.actor_id != entry.author_id for entry in entries):
+            state += ["retweets", 1]
         for entry in entries:
             arguments += [entry.at_ms, entry.tweet_id]
             if entry.actor_id != entry.author_id:

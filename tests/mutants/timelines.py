@@ -6,6 +6,7 @@ from tests.mutants.mutant import Mutant
 
 _WALK = "integration/test_timeline_rules.py::test_a_walk_ends_where_the_contract_says"
 _REBUILD = "integration/test_timeline_rebuild.py::"
+_PUSH = "integration/test_timeline_push.py::"
 _POPULAR = "integration/test_timeline_popular.py::test_the_list_is_the_formulas"
 _FAILOVER = (
     "integration/test_timeline_failover.py::test_a_failover_that_lost_writes_leaves_no_wrong_feed",
@@ -68,10 +69,26 @@ TIMELINES = [
     Mutant(
         "unfollowed-still-pushes",
         "timeline_svc/lua/timeline.lua",
-        "if author ~= uid and follows[2] == 0 then",
-        "if false then",
+        "    elseif author ~= uid then",
+        "    elseif false then",
         (_WALK,),
         "a fan-out that read an old list of followers fills the feed of who unfollowed",
+    ),
+    Mutant(
+        "late-push-below-a-gap",
+        "timeline_svc/lua/timeline.lua",
+        "elseif redis.call('ZRANGE', timeline, 0, 0)[1] == id then",
+        "elseif false then",
+        (_PUSH + "test_a_late_tweet_is_not_placed_below_a_gap",),
+        "tweets between the cached ones and one that came late are missing",
+    ),
+    Mutant(
+        "marks-outlive-their-entries",
+        "timeline_svc/lua/timeline.lua",
+        "if head.complete == '0' and not head.retweets then",
+        "if head.complete == '0' then",
+        (_PUSH + "test_a_retweet_that_leaves_the_cache_leaves_no_marks",),
+        "the state of a cached timeline grows with every retweet for as long as it lives",
     ),
     Mutant(
         "earlier-flag-wins",
@@ -84,8 +101,8 @@ TIMELINES = [
     Mutant(
         "pushed-retweets-flags-unknown",
         "timeline_svc/lua/timeline.lua",
-        "actor .. ':' .. username, 'u' .. id, '1')",
-        "actor .. ':' .. username)",
+        "actor .. ':' .. username, 'u' .. id, '1', 'retweets', '1')",
+        "actor .. ':' .. username, 'retweets', '1')",
         (_WALK,),
         "an old tweet that a retweet brings in is not shown as liked by who likes it",
     ),

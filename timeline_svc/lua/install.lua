@@ -38,6 +38,6 @@ redis.call('PEXPIREAT', keys.zset, expire_at)
 local pending = redis.call('LRANGE', keys.pending, 0, -1)
 redis.call('DEL', keys.building, keys.pending)
 for i = 1, #pending do
-  apply(keys, ARGV[5], cjson.decode(pending[i]), ARGV[3])
+  apply(KEYS[1], ARGV[5], cjson.decode(pending[i]), ARGV[3])
 end
 return 1

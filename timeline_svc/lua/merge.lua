@@ -2,7 +2,7 @@
 -- KEYS: timeline. ARGV: nonce, reader, sequence, then JSON of an operation each.
 local keys = keys_of(KEYS[1])
 for i = 4, #ARGV do
-  if apply(keys, ARGV[2], cjson.decode(ARGV[i]), ARGV[1]) == 0 then
+  if apply(KEYS[1], ARGV[2], cjson.decode(ARGV[i]), ARGV[1]) == 0 then
     return 0
   end
 end

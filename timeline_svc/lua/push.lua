@@ -3,6 +3,6 @@
 local op = cjson.decode(ARGV[2])
 local warm = 0
 for i = 1, #KEYS do
-  warm = warm + apply(keys_of(KEYS[i]), ARGV[2 + i], op, ARGV[1])
+  warm = warm + apply(KEYS[i], ARGV[2 + i], op, ARGV[1])
 end
 return warm

@@ -49,7 +49,28 @@ local function withdraw(keys, id, at_ms, actor, nonce)
   end
 end
 
-local function place(keys, uid, complete, nonempty, op, nonce)
+-- Keep the newest CAP entries after one was added.
+local function trim(keys, head, size)
+  local removed = redis.call('ZPOPMIN', keys.zset, size - CAP)
+  for i = 1, #removed, 2 do
+    redis.call('HDEL', keys.state, 't' .. removed[i], 'u' .. removed[i])
+  end
+  if head.complete == '1' then
+    redis.call('HSET', keys.state, 'complete', '0')
+  end
+end
+
+-- The first entry was added: either the feed was empty, or its sorted set was evicted.
+local function added_first(keys, head, nonce)
+  if head.nonempty == '1' then
+    drop(keys, nonce)
+    return
+  end
+  redis.call('HSET', keys.state, 'nonempty', '1')
+  redis.call('PEXPIREAT', keys.zset, redis.call('PEXPIRETIME', keys.state))
+end
+
+local function place(keys, uid, head, op, nonce)
   local id, at_ms, created_ms = op[2], op[3], op[4]
   local actor, username, author = op[5], op[6], op[7]
   local retweet = actor ~= author
@@ -71,7 +92,7 @@ local function place(keys, uid, complete, nonempty, op, nonce)
   local at = tonumber(at_ms)
   local below = false
   local floor
-  if complete == '0' then
+  if head.complete == '0' then
     local lowest = redis.call('ZRANGE', keys.zset, 0, 0, 'WITHSCORES')
     if #lowest == 0 then
       drop(keys, nonce)
@@ -104,7 +125,7 @@ local function place(keys, uid, complete, nonempty, op, nonce)
       drop(keys, nonce)
       return
     end
-    redis.call('HSET', keys.state, 't' .. id, actor .. ':' .. username, 'u' .. id, '1')
+    redis.call('HSET', keys.state, 't' .. id, actor .. ':' .. username, 'u' .. id, '1', 'retweets', '1')
   else
     if below then
       return
@@ -117,28 +138,56 @@ local function place(keys, uid, complete, nonempty, op, nonce)
 
   local size = redis.call('ZCARD', keys.zset)
   if size == 1 and not score then
-    if nonempty == '1' then
-      drop(keys, nonce) -- the sorted set was evicted
-      return
-    end
-    redis.call('HSET', keys.state, 'nonempty', '1')
-    redis.call('PEXPIREAT', keys.zset, redis.call('PEXPIRETIME', keys.state))
+    added_first(keys, head, nonce)
   elseif size > CAP then
-    local removed = redis.call('ZPOPMIN', keys.zset, size - CAP)
-    for i = 1, #removed, 2 do
-      redis.call('HDEL', keys.state, 't' .. removed[i], 'u' .. removed[i])
-    end
-    if complete == '1' then
-      redis.call('HSET', keys.state, 'complete', '0')
+    trim(keys, head, size)
+  end
+end
+
+-- A tweet of its author's, which is what almost all pushes are, by as few commands as there can be: it is
+-- put in first, and looked at after. Returns false, with nothing done, where the tweet stands already.
+local function place_tweet(timeline, uid, head, op, nonce)
+  local id, author = op[2], op[7]
+  local followees = timeline .. ':followees'
+  if author == uid or redis.call('SISMEMBER', followees, author) == 0 then
+    if redis.call('SISMEMBER', followees, '0') == 0 then
+      drop(keys_of(timeline), nonce) -- evicted: '0' is always a member
+      return true
+    elseif author ~= uid then
+      return true -- unfollowed meanwhile
     end
   end
+  if redis.call('ZADD', timeline, 'NX', op[3], id) == 0 then
+    return false
+  end
+  if head.complete == '0' and not head.retweets then
+    -- Full, and no marks to remove: the oldest goes, be it this one.
+    if redis.call('ZREMRANGEBYRANK', timeline, 0, -CAP - 1) > 0 then
+      return true
+    end
+  end
+  local keys = keys_of(timeline)
+  local size = redis.call('ZCARD', timeline)
+  if size > CAP then
+    trim(keys, head, size)
+  elseif head.complete == '0' then
+    if size == 1 then
+      drop(keys, nonce) -- there were older ones
+    elseif redis.call('ZRANGE', timeline, 0, 0)[1] == id then
+      redis.call('ZREM', timeline, id) -- pages past the cache come from the store
+    end
+  elseif size == 1 then
+    added_first(keys, head, nonce)
+  end
+  return true
 end
 
 -- Apply one operation to one reader, if their timeline is cached; keep it for the rebuild if one is
 -- under way; else do nothing. Returns whether the timeline was there.
-local function apply(keys, uid, op, nonce)
-  local head = redis.call('HMGET', keys.state, '_', 'complete', 'nonempty')
-  if not head[1] then
+local function apply(timeline, uid, op, nonce)
+  local known = redis.call('HMGET', timeline .. ':state', '_', 'complete', 'nonempty', 'retweets')
+  if not known[1] then
+    local keys = keys_of(timeline)
     if redis.call('EXISTS', keys.building) == 1 then
       redis.call('RPUSH', keys.pending, cjson.encode(op))
       redis.call('PEXPIRE', keys.pending, PENDING_TTL_MS)
@@ -146,11 +195,14 @@ local function apply(keys, uid, op, nonce)
     return 0
   end
   if op[1] == 'activity' then
-    place(keys, uid, head[2], head[3], op, nonce)
+    local head = { complete = known[2], nonempty = known[3], retweets = known[4] }
+    if op[5] ~= op[7] or not place_tweet(timeline, uid, head, op, nonce) then
+      place(keys_of(timeline), uid, head, op, nonce)
+    end
   elseif op[1] == 'withdraw' then
-    withdraw(keys, op[2], op[3], op[4], nonce)
+    withdraw(keys_of(timeline), op[2], op[3], op[4], nonce)
   elseif op[1] == 'flag' then
-    set_flag(keys, op[2], op[3], op[4])
+    set_flag(keys_of(timeline), op[2], op[3], op[4])
   end
   return 1
 end

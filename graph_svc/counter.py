@@ -101,6 +101,10 @@ class Counter:
             *map(self._recounter.mark, (Partition(follower_id, "following", 0), *ends))
         )
 
+    async def recount(self, partition: Partition) -> None:
+        """Count a partition anew and store the number."""
+        await self._recounter.mark(partition)
+
     async def on_author_counts_changed(self, event: TweetEvent, meta: EventMeta) -> None:
         """Store what tweet_svc counted."""
         counted = event.author_counts_changed

@@ -222,6 +222,11 @@ class EdgeStore:
             items += edge.puts() if change.following else edge.drops()
         await self._session.batch(items, timestamp_us=changes[0].changed_us)
 
+    async def republish(self, edge: Edge) -> None:
+        """Tell once more, under the same message id, of an edge that stands. Raises Unavailable."""
+        row = self._row(edge, following=True)
+        await self._outbox.bus.publish(row.subject, row.payload, msg_id=row.msg_id, timeout_s=10.0)
+
     async def followers(
         self, followee_id: int, last_shard: int, after: Position, limit: int
     ) -> list[Position]:

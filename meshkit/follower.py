@@ -51,6 +51,8 @@ class Follower:
         self._since_s = since_s
         self._on_reset = on_reset
         self.sequence = after_sequence
+        self.created_ms = 0
+        """When the stream was made (ms since 1970): tells it from another of its name; 0 until known."""
         self._started = after_sequence > 0
         self._consumer_sequence = 0
         self._target = -1
@@ -115,7 +117,8 @@ class Follower:
 
     async def _create(self) -> str:
         info = await self._bus.js.stream_info(self._stream)
-        if info.state.last_seq < self.sequence:
+        known_ms, self.created_ms = self.created_ms, _created_ms(info)
+        if info.state.last_seq < self.sequence or known_ms not in (0, self.created_ms):
             _log.warning("stream was made anew", stream=self._stream)
             self.sequence = 0
             if self._on_reset is not None:
@@ -180,3 +183,7 @@ class Follower:
         self._restart = True
         if self._puller is not None:
             self._puller.abandon(reason)
+
+
+def _created_ms(info: api.StreamInfo) -> int:
+    return int(info.created.timestamp() * 1000) if info.created is not None else 0

@@ -12,6 +12,7 @@ from rich.console import Console
 from stack import lifecycle, restarting, show, state
 from stack.dead_letters import dlq
 from stack.errors import StackError
+from stack.republish import republish
 from stack.run_dir import RunDir, engines_run_dir, run_dir
 
 app = typer.Typer(
@@ -27,6 +28,7 @@ demo = typer.Typer(no_args_is_help=True, help="The main job on real data.")
 app.add_typer(engines, name="engines")
 app.add_typer(demo, name="demo")
 app.add_typer(dlq, name="dlq")
+app.command()(republish)
 
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 

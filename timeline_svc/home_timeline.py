@@ -114,14 +114,14 @@ class HomeTimeline:
             if cached is None:
                 await self._rebuild(reader_id)
                 continue
-            sequence = self._celebrities.sequence
-            if cached.sync >= sequence:
+            position = self._celebrities.position
+            if cached.sync >= position:
                 return cached if self._cache.reads_tweets else await self._filled(reader_id, cached)
             operations = self._celebrities.since(cached.sync)
             if operations is None:
                 await self._cache.invalidate(reader_id)
                 continue
-            await self._cache.merge(reader_id, operations, sequence)
+            await self._cache.merge(reader_id, operations, position)
         return None
 
     async def _filled(self, reader_id: int, page: CachedPage) -> CachedPage:
@@ -192,7 +192,7 @@ class HomeTimeline:
 
     async def _build(self, reader_id: int, token: str, epoch: str) -> bool:
         # What is appended to the log from here on is merged later; what was before is in the store.
-        sync = self._celebrities.sequence
+        sync = self._celebrities.position
         followees = await self._lookups.followees(reader_id)
         feed = Feed(self._activity, self._lookups, reader_id, followees)
         entries, complete = await feed.newest(None, self._cache.entries)

@@ -5,7 +5,7 @@ For a reader 123 (the braces are Redis Cluster's hash tag, so that a script may 
     timeline:{123}            ZSET  tweet id -> time in ms of its place; the newest 1000
     timeline:{123}:state      HASH  _          the lineage of the server that took it (`redis_server`); a
                                                timeline is cached while this is there and the server's own
-                                    sync       sequence in the celebrity log up to which it is merged
+                                    sync       position in the celebrity log up to which it is merged
                                     complete   1 while the sorted set is the whole feed, else 0
                                     nonempty   1 once the sorted set has had a member
                                     retweets   1 once a retweet has brought something in
@@ -206,11 +206,11 @@ class TimelineCache:
             raise failure
         return warm
 
-    async def merge(self, reader_id: int, operations: Iterable[Operation], sequence: int) -> None:
+    async def merge(self, reader_id: int, operations: Iterable[Operation], position: int) -> None:
         """Apply operations to one reader, and remember up to where the celebrity log is merged."""
         payloads = [json.dumps(operation) for operation in operations]
         await self._redis.eval(
-            self._scripts.merge, [self.key(reader_id)], [_nonce(), reader_id, sequence, *payloads]
+            self._scripts.merge, [self.key(reader_id)], [_nonce(), reader_id, position, *payloads]
         )
 
     async def begin_rebuild(self, reader_id: int, token: str) -> Begun:

@@ -74,6 +74,14 @@ class Changes:
         """Publish at once what was written; False when it is left to the relay."""
         return await self._outbox.publish_now(row)
 
+    async def republish(self, event: TweetEvent) -> None:
+        """Tell once more, under the same message id, of a change that is in the store.
+
+        Raises Unavailable or DeadlineExceeded.
+        """
+        change = self._change(event)
+        await self._outbox.bus.publish(change.subject, event, msg_id=change.msg_id, timeout_s=10.0)
+
     async def restore(self, row: OutboxRow) -> None:
         """Write the change of an outbox row again, without the row: for the relay."""
         change = self._change(TweetEvent.FromString(row.payload))

@@ -10,6 +10,7 @@ process.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 
 from starling.tweet.v1.tweet_events_pb2 import (
     AuthorCountsChanged,
@@ -110,13 +111,21 @@ class Counter:
         await self._reconcile(changed)
         await self._mark_shard(changed.activity.tweet_id, RETWEETS, changed.activity.actor_id)
 
-    async def _mark_shard(self, tweet_id: int, kind: int, user_id: int) -> None:
-        self._dirty_shards[tweet_id].add((kind, shard_of(user_id)))
+    async def recount_tweet(self, tweet_id: int, shards: Iterable[tuple[int, int]]) -> None:
+        """Recount these (kind, shard) of a tweet, and tell the mesh."""
+        self._dirty_shards[tweet_id].update(shards)
         await self._tweets.mark(tweet_id)
 
-    async def _mark_month(self, author_id: int, at_ms: int) -> None:
-        self._dirty_months[author_id].add(month_of(at_ms))
+    async def recount_author(self, author_id: int, months: Iterable[int]) -> None:
+        """Recount these months of an author's tweets, and tell the mesh."""
+        self._dirty_months[author_id].update(months)
         await self._authors.mark(author_id)
+
+    async def _mark_shard(self, tweet_id: int, kind: int, user_id: int) -> None:
+        await self.recount_tweet(tweet_id, [(kind, shard_of(user_id))])
+
+    async def _mark_month(self, author_id: int, at_ms: int) -> None:
+        await self.recount_author(author_id, [month_of(at_ms)])
 
     async def _recount_tweet(self, tweet_id: int) -> None:
         # A failure fails the events that wait, which come again and mark again.

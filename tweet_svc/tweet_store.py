@@ -1,7 +1,7 @@
 """Tweets by id.
 
     tweet             tweet_id → author_id, username, content, media_ids, text_hash
-    tweet_tombstone   tweet_id → deleted_us (lives 25 h)
+    tweet_tombstone   tweet_id → author_id, deleted_us (lives 25 h)
 
 A row of `tweet` is written once, at the time that its id tells (its ms in µs), and never changed;
 deletion is a row delete with a later time, so that a post carried out again, by a retry or by the
@@ -33,7 +33,7 @@ _INSERT = Statement(
 _DELETE = Statement("tweet.delete", "DELETE FROM tweet WHERE tweet_id = ?", idempotent=True)
 _BURY = Statement(
     "tweet.bury",
-    "INSERT INTO tweet_tombstone (tweet_id, deleted_us) VALUES (?, ?)",
+    "INSERT INTO tweet_tombstone (tweet_id, author_id, deleted_us) VALUES (?, ?, ?)",
     idempotent=True,
 )
 _GET = Statement(
@@ -74,7 +74,10 @@ def posted_rows(event: TweetPosted) -> list[Item]:
 
 def deleted_rows(event: TweetDeleted) -> list[Item]:
     """What deleting writes here."""
-    return [(_DELETE, (event.tweet_id,)), (_BURY, (event.tweet_id, event.changed_us))]
+    return [
+        (_DELETE, (event.tweet_id,)),
+        (_BURY, (event.tweet_id, event.author_id, event.changed_us)),
+    ]
 
 
 class TweetStore:

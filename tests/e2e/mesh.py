@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -13,6 +14,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+import nats
 
 from stack import settings
 from stack.operator import Operator
@@ -127,6 +130,17 @@ class Mesh:
         for process in self.processes():
             if "redis" in process["addresses"]:
                 self.redis("FLUSHALL", server=process["name"])
+
+    def lose_streams(self) -> None:
+        """JetStream forgets everything."""
+
+        async def delete_all() -> None:
+            client = await nats.connect(self.process("nats")["addresses"]["nats"])
+            for stream in await client.jetstream().streams_info():
+                await client.jetstream().delete_stream(str(stream.config.name))
+            await client.close()
+
+        asyncio.run(delete_all())
 
     def redis(self, *command: str, server: str = "redis") -> str:
         """The first line of Redis's answer to a command."""

@@ -311,3 +311,29 @@ def test_all_services_are_killed_at_once(mesh: Mesh, traffic: Traffic) -> None:
             mesh.wait_restarted(name, pid, within_s=60)
         traffic.goes_on(3)
     traffic.check()
+
+
+@pytest.mark.timeout(180)
+def test_jetstream_is_lost_altogether(mesh: Mesh, traffic: Traffic) -> None:
+    """What was accepted and not yet delivered is told again from Cassandra."""
+    author, fan = traffic.authors[0], traffic.followers[0]
+    with traffic:
+        traffic.goes_on(3)
+    traffic.check()
+    liked = author.post("liked before the loss")
+    fan.like(liked)
+    eventually(lambda: author.tweet(liked)["likes_count"] == 1, 20, "the count")
+    with mesh.stopped("fanout"):
+        with traffic:
+            traffic.goes_on(5)
+        fan.unlike(liked)
+        mesh.lose_streams()
+    done = mesh.starling("republish", "--from", "1h")
+    assert done.returncode == 0, done.stdout + done.stderr
+    traffic.answered.setdefault(author.user_id, []).append(liked)
+    traffic.check()
+    eventually(lambda: author.tweet(liked)["likes_count"] == 0, 20, "the count")
+    # And the mesh goes on with its new streams.
+    with traffic:
+        traffic.goes_on(3)
+    traffic.check()

@@ -256,6 +256,30 @@ async def test_a_follower_notices_a_stream_made_anew(tmp_path: Path) -> None:
         assert follower.sequence == 1
 
 
+async def test_a_follower_that_was_away_knows_a_new_stream_that_is_longer(tmp_path: Path) -> None:
+    async with server_and_bus(tmp_path) as (_, bus):
+        seen: list[str] = []
+        resets: list[bool] = []
+        follower = Follower(
+            bus,
+            "NEWS",
+            lambda data, _: seen.append(StringValue.FromString(data).value),
+            on_reset=lambda: resets.append(True),
+        )
+        await bus.publish("news.a", word("old"), msg_id="old")
+        async with running(follower):
+            assert await follower.wait_sequence(1, 15)
+        made_ms = follower.created_ms
+        await bus.js.delete_stream("x_NEWS")
+        for number in range(3):
+            await _publish_until_stored(bus, str(number))
+        async with running(follower):
+            assert await follower.wait_sequence(3, 15)
+        assert seen == ["old", "0", "1", "2"]
+        assert resets == [True]
+        assert follower.created_ms > made_ms
+
+
 async def test_an_empty_stream_counts_as_caught_up(tmp_path: Path) -> None:
     async with server_and_bus(tmp_path) as (_, bus):
         follower = Follower(bus, "NEWS", lambda data, meta: None, since_s=60)

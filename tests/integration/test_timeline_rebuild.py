@@ -234,3 +234,21 @@ async def test_older_counts_change_nothing(mesh: Mesh) -> None:
     assert (shown.likes_count, shown.retweets_count) == (7, 3)
     await mesh.tweets.set_counts(tweet_id, 8, 3, now_us + 1)
     assert [tweet.likes_count for tweet in await mesh.read(READER, 20)] == [8]
+
+
+async def test_a_celebrity_log_made_anew_is_not_taken_for_the_old_one(
+    redis: Redis, mesh_config: MeshConfig
+) -> None:
+    """Its sequences begin again, far below those up to which timelines are merged."""
+    mesh = Mesh(redis, f"{mesh_config.redis_prefix}anew:", entries=1000, celebrity_followers=1)
+    mesh.world.follows[READER].add(AUTHOR)
+    mesh.log.made_anew(START_MS)
+    for number in range(5):
+        await mesh.handle(posted(mesh, mesh.world.post(AUTHOR, START_MS + number)))
+        assert len(await mesh.read(READER, 20)) == number + 1
+    mesh.log.made_anew(START_MS + 3_600_000)
+    await mesh.handle(posted(mesh, mesh.world.post(AUTHOR, START_MS + 3_600_001)))
+    assert [tweet.tweet_id for tweet in await mesh.read(READER, 20)] == [i for i, _ in wanted(mesh)]
+    mesh.log.made_anew(START_MS + 7_200_000)  # and what the third says is heard as well
+    await mesh.handle(posted(mesh, mesh.world.post(AUTHOR, START_MS + 7_200_001)))
+    assert [tweet.tweet_id for tweet in await mesh.read(READER, 20)] == [i for i, _ in wanted(mesh)]

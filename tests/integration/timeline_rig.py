@@ -50,16 +50,17 @@ class MemoryLog(CelebrityLog):
     def __init__(self) -> None:
         bus = SimpleNamespace(prefix="", on_reconnect=lambda callback: None)
         super().__init__(cast(EventBus, bus), streams.CELEBRITY, keep_s=3600)
-        self._heard = 0
 
-    @property
-    def sequence(self) -> int:
-        return self._heard
+    def made_anew(self, at_ms: int) -> None:
+        """The stream is lost, and another of its name is there from this moment (ms since 1970)."""
+        self._follower.created_ms = at_ms
+        self._follower.sequence = 0
+        self._forget()
 
     def hear(self, event: CelebrityActivity, published_ms: int = 0) -> None:
         """As it comes from the stream."""
-        self._heard += 1
-        meta = EventMeta("celebrity", self._heard, 1, published_ms, "", {})
+        self._follower.sequence += 1
+        meta = EventMeta("celebrity", self._follower.sequence, 1, published_ms, "", {})
         self._append(event.SerializeToString(), meta)
 
 

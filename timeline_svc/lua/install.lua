@@ -1,6 +1,6 @@
 -- Install what a rebuild read, and then what was pushed meanwhile; unless the timeline was
 -- invalidated since, the rebuild took longer than its lease, or Redis may have lost what was pushed.
--- KEYS: timeline. ARGV: lineage, token, nonce, epoch, reader, ttl in ms, sequence, complete ('0' or '1'),
+-- KEYS: timeline. ARGV: lineage, token, nonce, epoch, reader, ttl in ms, position, complete ('0' or '1'),
 -- number of followees, followees, number of entries, (score, member) each, (field, value) of the state.
 local keys = keys_of(KEYS[1])
 if redis.call('GET', keys.building) ~= ARGV[1] .. ARGV[2] then

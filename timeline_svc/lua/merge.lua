@@ -1,5 +1,5 @@
 -- Many operations to one reader, and the place in the celebrity log that they reach to.
--- KEYS: timeline. ARGV: nonce, reader, sequence, then JSON of an operation each.
+-- KEYS: timeline. ARGV: nonce, reader, position, then JSON of an operation each.
 local keys = keys_of(KEYS[1])
 for i = 4, #ARGV do
   if apply(KEYS[1], ARGV[2], cjson.decode(ARGV[i]), ARGV[1]) == 0 then

@@ -27,12 +27,18 @@ ROOMY = {
     "RATE_LIMIT_AUTH_PER_MIN": "100000",
     # Spans of thousands of calls would fill the trace store, and take the two cores from the calls.
     "OTEL_TRACES_SAMPLER_ARG": "0",
+    # A machine that does much else takes longer than the 400 ms which users would wait at most.
+    "POST_FANOUT_WAIT_MS": "2000",
 }
 """Settings under which no test meets a limit by accident."""
 
+FRESH_S = 15.0
+"""The contract's 2 s are those of a healthy mesh, which the benchmark measures. Here the clients take the
+mesh's two cores, and whatever else runs beside."""
+
 
 def eventually(
-    condition: Callable[[], object], within_s: float = 10.0, what: str = "it", every_s: float = 0.05
+    condition: Callable[[], object], within_s: float = 20.0, what: str = "it", every_s: float = 0.05
 ) -> None:
     """Poll `condition` until it is true and raises nothing of AssertionError; fail after `within_s`."""
     end = time.monotonic() + within_s
@@ -116,7 +122,7 @@ class Mesh:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
 
-    def wait_restarted(self, name: str, old_pid: int, within_s: float = 40.0) -> None:
+    def wait_restarted(self, name: str, old_pid: int, within_s: float = 60.0) -> None:
         """Wait until another process than `old_pid` runs under this name, and is ready."""
 
         def again() -> bool:

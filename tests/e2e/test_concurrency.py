@@ -8,14 +8,12 @@ from collections.abc import Callable
 import pytest
 
 from .at_once import at_once, flushing, meanwhile, unique
-from .mesh import Mesh, eventually
+from .mesh import FRESH_S, Mesh, eventually
 from .rest import Answer, Person, Rest, answer_of, refused
 
 pytestmark = pytest.mark.soak
 
 Register = Callable[[int], list[Person]]
-FRESH_S = 4.0
-"""Twice what the contract allows in a healthy mesh: here the clients take the mesh's two cores."""
 
 
 def test_posts_with_one_key_are_one_tweet(register: Register) -> None:

@@ -10,12 +10,11 @@ from typing import Any
 import httpx
 import pytest
 
-from .mesh import eventually
+from .mesh import FRESH_S, eventually
 from .rest import Person, answer_of, refused
 from .shapes import check_created_by, check_id, check_time, check_tweet
 
 Register = Callable[[int], list[Person]]
-FRESH_S = 2.0
 UNKNOWN_ID = "4611686018427387904"
 
 

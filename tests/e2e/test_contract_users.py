@@ -6,12 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
-from .mesh import eventually
+from .mesh import FRESH_S, eventually
 from .rest import Person, Rest, refused
 from .shapes import check_user
 
 Register = Callable[[int], list[Person]]
-FRESH_S = 2.0
 UNKNOWN_ID = "4611686018427387904"
 
 

@@ -12,14 +12,13 @@ from typing import Any
 
 import pytest
 
-from .mesh import Mesh, eventually
+from .mesh import FRESH_S, Mesh, eventually
 from .model import Counts, Model, Shown
 from .rest import Answer, Person, Rest, refused
 
 pytestmark = pytest.mark.soak
 
 WORLDS, PEOPLE, CHECK_EVERY = 4, 12, 100
-QUIET_WITHIN_S = 6.0
 FLUSH_SHARE = 0.004
 PAGE_SIZES = (1, 3, 7, 20, 100)
 
@@ -177,7 +176,7 @@ class Walk:
             viewer = self._random.choice(self._people)
             eventually(
                 lambda p=person, v=viewer: self._same(p, v),  # type: ignore[misc]
-                QUIET_WITHIN_S,
+                FRESH_S,
                 f"what {person.username} is to see (viewer {viewer.username})",
             )
 

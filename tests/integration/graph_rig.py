@@ -128,6 +128,37 @@ class Instance:
                 if not cursor:
                     return listed
 
+    async def pages_of_followers(self, user: User, size: int) -> list[list[int]]:
+        """All pages of follower ids, `size` at a time."""
+        pages, token = [], b""
+        while True:
+            page = await self.lookup.ListFollowerIds(
+                lookup_pb.ListFollowerIdsRequest(
+                    user_id=user.user_id, page_size=size, page_token=token
+                )
+            )
+            assert len(page.follower_ids) <= size
+            assert page.follower_ids or not page.next_page_token
+            assert page.followers_count == (await self.user(user)).followers_count
+            pages.append(list(page.follower_ids))
+            token = page.next_page_token
+            if not token:
+                return pages
+
+    async def pages_of_followees(self, user: User, size: int) -> list[list[int]]:
+        """All pages of followee ids, `size` at a time."""
+        pages, token = [], b""
+        while True:
+            page = await self.lookup.ListFolloweeIds(
+                lookup_pb.ListFolloweeIdsRequest(
+                    user_id=user.user_id, page_size=size, page_token=token
+                )
+            )
+            pages.append(list(page.followee_ids))
+            token = page.next_page_token
+            if not token:
+                return pages
+
     async def counts_rest_at(self, user: User, followers: int, following: int) -> None:
         """Wait until the user's counts are these, as the contract has it within 2 s."""
 
@@ -135,7 +166,12 @@ class Instance:
             found = await self.user(user)
             return (found.followers_count, found.following_count) == (followers, following)
 
-        await until(there, 5.0, f"counts of {user.username} = {followers}, {following}")
+        await until(there, 20.0, f"counts of {user.username} = {followers}, {following}")
+
+
+def ids(users: list[User]) -> list[int]:
+    """Their ids, in their order."""
+    return [user.user_id for user in users]
 
 
 def fresh_id() -> int:

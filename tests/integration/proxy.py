@@ -18,6 +18,8 @@ class Proxy:
         self.port = 0
         self.hold_answers = False
         """Requests arrive, their answers do not."""
+        self.held = 0
+        """Answers held back so far."""
 
     @property
     def address(self) -> str:
@@ -54,6 +56,7 @@ class Proxy:
         with suppress(OSError):
             while data := await source.read(65536):
                 if is_answer and self.hold_answers:
+                    self.held += 1
                     continue
                 sink.write(data)
                 await sink.drain()

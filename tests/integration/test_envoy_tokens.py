@@ -128,7 +128,7 @@ async def test_the_edge_serves_before_the_gateway_and_takes_tokens_soon_after() 
             async def served() -> bool:
                 return (await mesh.request("GET", HOME)).status_code == 200
 
-            await until(served, within_s=2.5, what="a token that is verified")
+            await until(served, what="a token that is verified")
 
 
 async def test_a_new_key_is_known_within_its_grace(mesh: Mesh) -> None:

@@ -185,7 +185,7 @@ async def test_a_taken_username_is_refused_in_any_case_and_at_once(gateway: Gate
         users = await gateway.graph.users.get_many(user_id for (user_id,) in rows)
         return len(users) == len(rows)
 
-    await until(losers_forgotten, 5.0)
+    await until(losers_forgotten)
 
 
 @pytest.mark.parametrize(

@@ -227,5 +227,5 @@ async def test_tweets_counts_come_from_events_and_the_latest_wins(
     async def eight() -> bool:
         return (await graph.user(user)).tweets_count == 8
 
-    await until(eight, 5.0)
+    await until(eight)
     await bus.close()

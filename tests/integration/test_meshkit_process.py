@@ -41,7 +41,7 @@ class Tweets(tweet_service_pb2_grpc.TweetServiceServicer):
         self.session, self.ids = session, ids
     async def GetTweet(self, request, context):
         if request.tweet_id == 1:
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(3.0)
         else:
             await self.session.execute(READ)
         response = tweet_service_pb2.GetTweetResponse()
@@ -140,20 +140,23 @@ async def program(config: MeshConfig, **env: str) -> AsyncIterator[Running]:
 
 
 async def test_it_serves_and_drains(mesh_config: MeshConfig) -> None:
-    async with program(mesh_config, DRAIN_S="0.4") as running:
-        await until(running.serving, 15, "readiness")
+    async with program(mesh_config, DRAIN_S="2") as running:
+        await until(running.serving, 30, "readiness")
         first = (await running.stub.GetTweet(GET)).tweet.tweet_id
         assert (await running.stub.GetTweet(GET)).tweet.tweet_id > first
-        await until(lambda: running.log().count("crash number") >= 2, 5)
+        await until(lambda: running.log().count("crash number") >= 2)
         slow = asyncio.ensure_future(running.stub.GetTweet(SLOW))
         await asyncio.sleep(0.1)
         running.process.send_signal(signal.SIGTERM)
-        await asyncio.sleep(0.15)
+
+        async def not_ready() -> bool:
+            return await running.status() == health_pb2.HealthCheckResponse.NOT_SERVING
+
+        await until(not_ready)
         # Not ready any more, and yet it still takes calls of those who have not seen it.
-        assert await running.status() == health_pb2.HealthCheckResponse.NOT_SERVING
         await running.stub.GetTweet(GET)
         assert (await slow).tweet.tweet_id > first
-        assert await asyncio.wait_for(running.process.wait(), 5) == 0
+        assert await asyncio.wait_for(running.process.wait(), 30) == 0
         log = running.log()
         assert "finished cleanly" in log
         assert '"stopped"' in log
@@ -168,21 +171,21 @@ async def test_it_lives_without_its_stores(mesh_config: MeshConfig) -> None:
         NATS_URL="nats://127.0.0.1:1",
         READY_WAIT_S="0.5",
     ) as running:
-        await until(running.serving, 10, "readiness")
+        await until(running.serving, 30, "readiness")
         started = time.monotonic()
         with pytest.raises(Unavailable) as error:
             await running.stub.GetTweet(GET)
         assert error.value.reason == "STORE_UNAVAILABLE"
-        assert time.monotonic() - started < 0.5
+        assert time.monotonic() - started < 5
         running.process.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(running.process.wait(), 8) == 0
+        assert await asyncio.wait_for(running.process.wait(), 30) == 0
 
 
 async def test_a_killed_one_is_replaced_at_once(mesh_config: MeshConfig) -> None:
     made: list[int] = []
     for _ in range(3):
         async with program(mesh_config) as running:
-            await until(running.serving, 15, "readiness")
+            await until(running.serving, 30, "readiness")
             made += [(await running.stub.GetTweet(GET)).tweet.tweet_id for _ in range(20)]
             slow = asyncio.ensure_future(running.stub.GetTweet(SLOW))
             await asyncio.sleep(0.05)
@@ -194,7 +197,7 @@ async def test_a_killed_one_is_replaced_at_once(mesh_config: MeshConfig) -> None
 
 async def test_a_taken_address_is_told(mesh_config: MeshConfig) -> None:
     async with program(mesh_config) as running:
-        await until(running.serving, 15, "readiness")
+        await until(running.serving, 30, "readiness")
         async with program(mesh_config, LISTEN=running.listen) as second:
-            assert await asyncio.wait_for(second.process.wait(), 10) == 1
+            assert await asyncio.wait_for(second.process.wait(), 30) == 1
             assert "in use" in second.log()

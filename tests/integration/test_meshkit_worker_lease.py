@@ -85,7 +85,7 @@ async def test_the_background_task_holds_renews_and_gives_back(session: CqlSessi
     started = time.monotonic()
     task = asyncio.create_task(lease.background().run())
     await lease.wait_held()
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 20
     made = ids.next_id()
     # A clock that jumps past the reservation wakes it at once.
     ids._clock_ms = lambda: wall_clock_ms() + RESERVE_MS + 5_000
@@ -99,7 +99,7 @@ async def test_the_background_task_holds_renews_and_gives_back(session: CqlSessi
         except Unavailable:
             return False
 
-    await until(again, 3, "a longer reservation")
+    await until(again, 20, "a longer reservation")
     last_ms = ids.last_ms
     await cancel_all([task])
     ((_, _, reserved_ms),) = await session.execute(ROWS)

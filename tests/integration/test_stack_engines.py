@@ -96,7 +96,7 @@ def test_up_when_up_changes_nothing(stack: Stack) -> None:
     before = stack.pids()
     started = time.monotonic()
     assert "nats://" in stack.starling("up")
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 60
     assert stack.pids() == before
     assert set(before) == {"nats", "redis"}
 

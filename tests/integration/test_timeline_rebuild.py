@@ -16,18 +16,24 @@ from starling.tweet.v1.tweet_events_pb2 import (
     RetweetChanged,
     TweetDeleted,
     TweetEvent,
-    TweetPosted,
 )
-from starling.tweet.v1.tweet_pb2 import Activity
 
 from meshkit.config import MeshConfig
-from meshkit.consumer import EventMeta
 from meshkit.events import REPLY_HEADER
 from meshkit.redis import Redis
-from tests.integration.timeline_rig import Mesh, connected
+from tests.integration.timeline_rig import (
+    AUTHOR,
+    READER,
+    STRANGER,
+    Mesh,
+    connected,
+    in_time,
+    posted,
+    shows,
+    wanted,
+)
 from tests.integration.world import START_MS
 
-READER, AUTHOR, STRANGER = 1, 2, 3
 PEOPLE_FOLLOWED = 5000
 
 
@@ -72,24 +78,6 @@ class Held:
     async def __aexit__(self, *exception: object) -> None:
         self._go.set()
         self.seen = await asyncio.wait_for(self._reading, 30)
-
-
-def posted(mesh: Mesh, activity: Activity) -> TweetEvent:
-    tweet = mesh.world.tweets[activity.tweet_id]
-    return TweetEvent(posted=TweetPosted(tweet=tweet, at_ms=activity.at_ms))
-
-
-def in_time(**headers: str) -> EventMeta:
-    """Of an event that comes at once, the first time."""
-    return EventMeta("test", 1, 1, time.time_ns() // 1_000_000, "", headers)
-
-
-async def shows(mesh: Mesh, reader: int = READER) -> list[tuple[int, str]]:
-    return [(tweet.tweet_id, tweet.retweeted_by) for tweet in await mesh.read(reader, 20)]
-
-
-def wanted(mesh: Mesh, reader: int = READER) -> list[tuple[int, str]]:
-    return [(tweet_id, by) for _, tweet_id, by in mesh.world.feed(reader)]
 
 
 async def test_a_push_during_a_rebuild_survives_it(mesh: Mesh) -> None:

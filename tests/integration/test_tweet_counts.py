@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from meshkit.background import gather_bounded
+from meshkit.background import cancel_all, gather_bounded
 from meshkit.config import MeshConfig
 from meshkit.errors import NotFound
 from meshkit.events import EventBus
@@ -186,18 +186,26 @@ async def test_a_hot_tweet_is_counted_exactly_and_slows_no_other(
         if number % 10 == 0:
             await other.unlike(user, hot)
 
+    async def likes_without_end() -> None:
+        while True:
+            await gather_bounded(64, like, list(enumerate(crowd)))
+
     async def counted(tweet_id: int, likes: int) -> bool:
         return (await tweet_svc.get(author, tweet_id)).likes_count == likes
 
-    storm = asyncio.create_task(gather_bounded(64, like, list(enumerate(crowd))))
-    await asyncio.sleep(0.3)
+    async def some_counted() -> bool:
+        return (await tweet_svc.get(author, hot)).likes_count > 0
+
+    storm = asyncio.create_task(likes_without_end())
+    await until(some_counted, what="counting the hot tweet")
     await tweet_svc.like(crowd[0], calm)
-    await until(lambda: counted(calm, 1), 2.0, "counting a calm tweet beside a hot one")
+    await until(lambda: counted(calm, 1), what="counting a calm tweet beside a hot one")
     assert not storm.done()
-    await storm
-    await until(lambda: counted(hot, 720), 2.0, "counting the hot tweet")
+    await cancel_all([storm])
+    await gather_bounded(64, like, list(enumerate(crowd)))
+    await until(lambda: counted(hot, 720), what="counting the hot tweet")
     await gather_bounded(16, lambda user: tweet_svc.unlike(user, hot), crowd[1:9] + crowd[11:19])
-    await until(lambda: counted(hot, 704), 2.0, "counting down")
+    await until(lambda: counted(hot, 704), what="counting down")
     await tweet_svc.quiet()
     assert await counted(hot, 704)
     # And the mesh was told: the newest of the absolute counts is right.

@@ -9,13 +9,15 @@ from typing import Any, cast
 
 from starling.graph.v1.graph_events_pb2 import GraphEvent
 from starling.timeline.v1.timeline_events_pb2 import CelebrityActivity, FanoutChunk
-from starling.tweet.v1.tweet_pb2 import Tweet
+from starling.tweet.v1.tweet_events_pb2 import TweetEvent, TweetPosted
+from starling.tweet.v1.tweet_pb2 import Activity, Tweet
 
 from meshkit import streams
 from meshkit.consumer import EventMeta
 from meshkit.events import EventBus
 from meshkit.page_token import PageTokens
 from meshkit.redis import Redis, Script
+from meshkit.snowflake import wall_clock_ms
 from tests.integration.world import World
 from timeline_svc.activity_cache import ActivityCache
 from timeline_svc.celebrity_log import CelebrityLog
@@ -28,6 +30,7 @@ from timeline_svc.timeline_cache import TimelineCache
 from timeline_svc.tweet_cache import TweetCache
 
 USERS = range(1, 7)
+READER, AUTHOR, STRANGER = 1, 2, 3
 LATE = EventMeta("test", 1, 1, 0, "", {})
 
 
@@ -180,3 +183,24 @@ async def connected(url: str) -> AsyncIterator[Redis]:
     await client.connect()
     yield client
     await client.close()
+
+
+def posted(mesh: Mesh, activity: Activity) -> TweetEvent:
+    """The event of a post."""
+    tweet = mesh.world.tweets[activity.tweet_id]
+    return TweetEvent(posted=TweetPosted(tweet=tweet, at_ms=activity.at_ms))
+
+
+def in_time(**headers: str) -> EventMeta:
+    """Of an event that comes at once, the first time."""
+    return EventMeta("test", 1, 1, wall_clock_ms(), "", headers)
+
+
+async def shows(mesh: Mesh, reader: int = READER) -> list[tuple[int, str]]:
+    """(tweet id, retweeted_by) of what the reader sees."""
+    return [(tweet.tweet_id, tweet.retweeted_by) for tweet in await mesh.read(reader, 20)]
+
+
+def wanted(mesh: Mesh, reader: int = READER) -> list[tuple[int, str]]:
+    """(tweet id, retweeted_by) of what the contract says."""
+    return [(tweet_id, by) for _, tweet_id, by in mesh.world.feed(reader)]

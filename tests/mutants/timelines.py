@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.mutants.mutant import Mutant
 
 _WALK = "integration/test_timeline_rules.py::test_a_walk_ends_where_the_contract_says"
+_PLACES = "integration/test_timeline_places.py::"
 _REBUILD = "integration/test_timeline_rebuild.py::"
 _PUSH = "integration/test_timeline_push.py::"
 _POPULAR = "integration/test_timeline_popular.py::test_the_list_is_the_formulas"
@@ -42,12 +43,12 @@ TIMELINES = [
         "a tweet of a followee stands twice once another followee retweets it",
     ),
     Mutant(
-        "own-retweet-brings-in",
-        "timeline_svc/feed.py",
-        "entry.actor_id not in (entry.author_id, self.reader_id)",
-        "entry.actor_id != entry.author_id",
-        (_WALK,),
-        "one's own retweets are looked at as if they could bring a tweet in",
+        "followees-retweet-is-a-second-place-when-pushed",
+        "timeline_svc/lua/timeline.lua",
+        "if retweet and follows[3] == 1 then",
+        "if false then",
+        (_PLACES + "test_a_followees_tweet_keeps_its_own_place",),
+        "a followee's tweet jumps to its retweet's place until its own event comes",
     ),
     Mutant(
         "withdrawn-retweet-just-removed",
@@ -55,7 +56,7 @@ TIMELINES = [
         "-- Whether a later retweet now brings the tweet in, only the store knows.\n"
         "      drop(keys, nonce)",
         "redis.call('ZREM', keys.zset, id)",
-        (_WALK,),
+        (_PLACES + "test_a_retweet_undone_leaves_the_next_ones_place",),
         "a tweet vanishes though another followee's retweet still brings it in",
     ),
     Mutant(
@@ -95,7 +96,7 @@ TIMELINES = [
         "timeline_svc/lua/timeline.lua",
         "if not known or math.abs(tonumber(known)) < math.abs(tonumber(changed_us)) then",
         "if true then",
-        (_WALK,),
+        (_PLACES + "test_of_changes_out_of_order_the_later_stands",),
         "a like event that comes late undoes the unlike after it",
     ),
     Mutant(
@@ -103,7 +104,7 @@ TIMELINES = [
         "timeline_svc/lua/timeline.lua",
         "actor .. ':' .. username, 'u' .. id, '1', 'retweets', '1')",
         "actor .. ':' .. username, 'retweets', '1')",
-        (_WALK,),
+        (_PLACES + "test_a_retweet_of_what_was_liked_before_is_shown_as_liked",),
         "an old tweet that a retweet brings in is not shown as liked by who likes it",
     ),
     Mutant(

@@ -109,7 +109,15 @@ async def test_cassandra_gone_fails_quickly_and_comes_back(
 ) -> None:
     await behind.execute(WRITE, (1, "ann"))
     await proxy.stop()
-    await until(lambda: not behind.connected)
+
+    async def gone() -> bool:
+        try:
+            await behind.execute(WRITE, (2, "bob"))
+        except (Unavailable, DeadlineExceeded):
+            return True
+        return False
+
+    await until(gone, what="noticing that it is gone")
     started = time.monotonic()
     for _ in range(50):
         with pytest.raises(Unavailable):

@@ -27,7 +27,7 @@ FRIEND = 4
 @pytest_asyncio.fixture(loop_scope="session")
 async def mesh(cache_config: MeshConfig) -> AsyncIterator[Mesh]:
     """The reader follows the author and a friend; a stranger has tweeted."""
-    async with connected(cache_config) as redis:
+    async with connected(cache_config.redis_url) as redis:
         made = Mesh(redis, cache_config.redis_prefix, entries=1000, celebrity_followers=100)
         made.world.follows[READER] |= {AUTHOR, FRIEND}
         made.world.post(STRANGER, START_MS)

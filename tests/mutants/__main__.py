@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -38,6 +39,8 @@ def main() -> int:
     if chosen.page:
         PAGE.write_text(page())
         return 0
+    # So that the copies are removed.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     known = {mutant.name: mutant for mutant in MUTANTS}
     if unknown := set(chosen.names) - set(known):
         parser.error(f"no mutant is called {', '.join(sorted(unknown))}: --list shows them")

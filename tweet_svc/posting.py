@@ -7,6 +7,7 @@ same rows.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -138,10 +139,12 @@ class Posting:
 
     async def _refuse_spam(self, post: Post, tweet_id: int) -> None:
         now_ms = self._clock.now_us() // 1000
-        recent = await self._activity.texts_since(
-            post.author.user_id, now_ms - spam.DUPLICATE_WINDOW_MS, now_ms
+        author_id, since_ms = post.author.user_id, now_ms - spam.DUPLICATE_WINDOW_MS
+        standing, deleted = await asyncio.gather(
+            self._activity.texts_since(author_id, since_ms, now_ms),
+            self._tweets.deleted_texts(author_id, since_ms),
         )
-        others = {text for other_id, text in recent if other_id != tweet_id}
+        others = {text for other_id, text in standing + deleted if other_id != tweet_id}
         spam.check(spam.Draft(post.content, others))
 
 

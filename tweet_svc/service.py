@@ -108,16 +108,19 @@ class TweetService(TweetServiceServicer):
     ) -> DeleteTweetResponse:
         """Delete the caller's own tweet."""
         caller, tweet_id = _caller(request), request.tweet_id
-        author_id = await self._tweets.author_of(tweet_id)
-        if author_id is None:
+        found = await self._tweets.author_and_text(tweet_id)
+        if found is None:
             raise _not_found(tweet_id)
+        author_id, text = found
         if author_id != caller.user_id:
             raise NOT_THE_AUTHOR.error(tweet_id=tweet_id)
         # Later than the post, also should its id be ahead of the clock.
         deleted_us = self._clock.next_us(timestamp_ms(tweet_id) * 1000)
         row = await self._changes.write(
             TweetEvent(
-                deleted=TweetDeleted(tweet_id=tweet_id, author_id=author_id, changed_us=deleted_us)
+                deleted=TweetDeleted(
+                    tweet_id=tweet_id, author_id=author_id, changed_us=deleted_us, text_hash=text
+                )
             )
         )
         await self._changes.publish(row)

@@ -26,8 +26,7 @@ _MENTION = re.compile(r"(?<![A-Za-z0-9_])[@\uff20][A-Za-z0-9_]{1,30}")
 @dataclass(frozen=True, slots=True)
 class Draft:
     """A tweet about to be posted: its normalised text, and the hashes of the texts its author has posted
-    within the last `DUPLICATE_WINDOW_MS`. Texts of deleted tweets are not among these: who deletes a tweet
-    may post it again at once."""
+    within the last `DUPLICATE_WINDOW_MS`, whether or not they have deleted them since."""
 
     content: str
     recent_texts: Collection[bytes] = ()

@@ -2,6 +2,7 @@
 
     tweet             tweet_id → author_id, username, content, media_ids, text_hash
     tweet_tombstone   tweet_id → author_id, deleted_us (lives 25 h)
+    deleted_text      author_id, tweet_id → text_hash (lives a minute)
 
 A row of `tweet` is written once, at the time that its id tells (its ms in µs), and never changed;
 deletion is a row delete with a later time, so that a post carried out again, by a retry or by the
@@ -20,8 +21,9 @@ from starling.tweet.v1.tweet_pb2 import Tweet
 from meshkit.background import gather_bounded
 from meshkit.chunks import chunks
 from meshkit.cql import CqlSession, Statement
-from meshkit.snowflake import created_at
+from meshkit.snowflake import created_at, first_id_at, timestamp_ms
 from tweet_svc.batch import AT_ONCE, PARTITIONS, Item
+from tweet_svc.spam import DUPLICATE_WINDOW_MS
 from tweet_svc.text_hash import text_hash
 
 _INSERT = Statement(
@@ -36,6 +38,16 @@ _BURY = Statement(
     "INSERT INTO tweet_tombstone (tweet_id, author_id, deleted_us) VALUES (?, ?, ?)",
     idempotent=True,
 )
+_KEEP_TEXT = Statement(
+    "deleted_text.insert",
+    "INSERT INTO deleted_text (author_id, tweet_id, text_hash) VALUES (?, ?, ?)",
+    idempotent=True,
+)
+_DELETED_TEXTS = Statement(
+    "deleted_text.since",
+    "SELECT tweet_id, text_hash FROM deleted_text WHERE author_id = ? AND tweet_id >= ?",
+    idempotent=True,
+)
 _GET = Statement(
     "tweet.get",
     "SELECT tweet_id, author_id, username, content, media_ids FROM tweet WHERE tweet_id = ?",
@@ -47,7 +59,7 @@ _GET_MANY = Statement(
     idempotent=True,
 )
 _AUTHOR = Statement(
-    "tweet.author", "SELECT author_id FROM tweet WHERE tweet_id = ?", idempotent=True
+    "tweet.author", "SELECT author_id, text_hash FROM tweet WHERE tweet_id = ?", idempotent=True
 )
 _BURIED = Statement(
     "tweet.buried", "SELECT deleted_us FROM tweet_tombstone WHERE tweet_id = ?", idempotent=True
@@ -74,10 +86,14 @@ def posted_rows(event: TweetPosted) -> list[Item]:
 
 def deleted_rows(event: TweetDeleted) -> list[Item]:
     """What deleting writes here."""
-    return [
+    items: list[Item] = [
         (_DELETE, (event.tweet_id,)),
         (_BURY, (event.tweet_id, event.author_id, event.changed_us)),
     ]
+    age_ms = event.changed_us // 1000 - timestamp_ms(event.tweet_id)
+    if event.text_hash and age_ms <= DUPLICATE_WINDOW_MS:
+        items.append((_KEEP_TEXT, (event.author_id, event.tweet_id, event.text_hash)))
+    return items
 
 
 class TweetStore:
@@ -106,6 +122,16 @@ class TweetStore:
         """The author's id, or None when there is no such tweet."""
         row = await self._session.one(_AUTHOR, (tweet_id,))
         return row[0] if row else None
+
+    async def author_and_text(self, tweet_id: int) -> tuple[int, bytes] | None:
+        """The author's id and the text's hash, or None when there is no such tweet."""
+        row = await self._session.one(_AUTHOR, (tweet_id,))
+        return (row[0], row[1] or b"") if row else None
+
+    async def deleted_texts(self, author_id: int, since_ms: int) -> list[tuple[int, bytes]]:
+        """(tweet id, text hash) of what the author posted since `since_ms` and deleted within a minute."""
+        rows = await self._session.execute(_DELETED_TEXTS, (author_id, first_id_at(since_ms)))
+        return [(tweet_id, text) for tweet_id, text in rows]
 
     async def ever_existed(self, tweet_id: int) -> bool:
         """Whether the tweet is there, or was deleted within the last 25 hours."""

@@ -31,14 +31,16 @@ class TweetPosted(_message.Message):
     def __init__(self, tweet: _Optional[_Union[_tweet_pb2.Tweet, _Mapping]] = ..., at_ms: _Optional[int] = ...) -> None: ...
 
 class TweetDeleted(_message.Message):
-    __slots__ = ("tweet_id", "author_id", "changed_us")
+    __slots__ = ("tweet_id", "author_id", "changed_us", "text_hash")
     TWEET_ID_FIELD_NUMBER: _ClassVar[int]
     AUTHOR_ID_FIELD_NUMBER: _ClassVar[int]
     CHANGED_US_FIELD_NUMBER: _ClassVar[int]
+    TEXT_HASH_FIELD_NUMBER: _ClassVar[int]
     tweet_id: int
     author_id: int
     changed_us: int
-    def __init__(self, tweet_id: _Optional[int] = ..., author_id: _Optional[int] = ..., changed_us: _Optional[int] = ...) -> None: ...
+    text_hash: bytes
+    def __init__(self, tweet_id: _Optional[int] = ..., author_id: _Optional[int] = ..., changed_us: _Optional[int] = ..., text_hash: _Optional[bytes] = ...) -> None: ...
 
 class LikeChanged(_message.Message):
     __slots__ = ("tweet_id", "user_id", "liked", "changed_us")

@@ -52,6 +52,7 @@ DOMAINS = {
 VIOLATIONS = {
     "CONTROL_CHARACTER": "The text holds a control character.",
     "INVALID_CURSOR": "The cursor was not given to this reader by this list, or was changed.",
+    "MALFORMED": "The edge cannot read the value; the field is `body` where the JSON itself is wrong.",
     "TOO_LONG": "The text is too long after trimming and normalising.",
     "TOO_SHORT": "The text is too short after trimming and normalising.",
 }
@@ -79,8 +80,9 @@ def declared() -> list[Reason]:
 
 
 def refusals() -> list[edge_errors.Refusal]:
-    """What the edge answers itself, by HTTP status."""
-    found = [each for each in vars(edge_errors).values() if isinstance(each, edge_errors.Refusal)]
+    """What the edge answers itself, in its own domain, by HTTP status."""
+    all_ = [each for each in vars(edge_errors).values() if isinstance(each, edge_errors.Refusal)]
+    found = [each for each in all_ if each.domain == edge_errors.DOMAIN]
     # A general refusal's message stands for its variants, such as one with the filter's own words.
     unique = {(each.status, each.reason): each for each in (*found, *edge_errors.REFUSALS)}
     return [unique[key] for key in sorted(unique)]
@@ -107,7 +109,7 @@ def named_violations() -> dict[str, str]:
 
     A name in an expression that is not a literal, such as `USER_NOT_FOUND.name`, is not among them.
     """
-    found: dict[str, str] = {}
+    found = {edge_errors.MALFORMED_FIELD: "envoy/edge_errors.py"}
     for package in PACKAGES:
         for path in sorted((ROOT / package).rglob("*.py")):
             if "openapi" in path.parts:

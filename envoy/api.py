@@ -4,12 +4,20 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
+from buf.validate import validate_pb2
 from google.api import annotations_pb2, http_pb2
 from google.protobuf import descriptor_pb2
 
 _VERBS = ("get", "put", "post", "delete", "patch")
 _VARIABLE = re.compile(r"\{(\w+)\}")
+_FieldProto = descriptor_pb2.FieldDescriptorProto
+_WHOLE = {
+    _FieldProto.TYPE_INT64: ("int64", -(2**63), 2**63 - 1),
+    _FieldProto.TYPE_UINT32: ("uint32", 0, 2**32 - 1),
+}
+"""The types of numbers in public requests: their rules' name, and their own bounds."""
 
 
 @dataclass(frozen=True)
@@ -18,6 +26,8 @@ class Binding:
 
     verb: str
     template: str
+    has_body: bool = False
+    """Whether the request's fields come in a body; otherwise what the path does not name is query."""
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -32,6 +42,19 @@ class Binding:
 
 
 @dataclass(frozen=True)
+class Field:
+    """One field of a public request."""
+
+    name: str
+    json_name: str
+    """The other spelling that JSON and queries may use: "mediaIds"."""
+    kind: Literal["text", "texts", "whole"]
+    least: int = 0
+    most: int = 0
+    """Of a whole number: its bounds, by the proto's rules and by its type."""
+
+
+@dataclass(frozen=True)
 class Method:
     """One RPC."""
 
@@ -42,6 +65,8 @@ class Method:
     """How REST reaches it; empty for RPCs between services."""
     repeatable: bool
     """Declared NO_SIDE_EFFECTS or IDEMPOTENT: doing it twice does what doing it once does."""
+    fields: tuple[Field, ...] = ()
+    """Of its request, if REST reaches it."""
 
     @property
     def path(self) -> str:
@@ -72,10 +97,14 @@ class Api:
 
 def read_api(descriptor: Path) -> Api:
     """Raises OSError or DecodeError if there is no descriptor, ValueError if a service is bound to
-    REST by some of its methods only.
+    REST by some of its methods only, or if a public request has a field of a kind that no public
+    request has had so far.
     """
     files = descriptor_pb2.FileDescriptorSet.FromString(descriptor.read_bytes()).file
-    methods = tuple(method for file in files for method in _methods(file))
+    messages = {
+        f".{f.package}.{message.name}": message for f in files for message in f.message_type
+    }
+    methods = tuple(method for file in files for method in _methods(file, messages))
     for service in {method.service for method in methods}:
         if len({bool(method.bindings) for method in methods if method.service == service}) > 1:
             raise ValueError(f"{service} mixes public and internal methods")
@@ -97,21 +126,46 @@ def transcodable(descriptor: Path) -> bytes:
     return found.SerializeToString()
 
 
-def _methods(file: descriptor_pb2.FileDescriptorProto) -> Iterator[Method]:
+_Messages = dict[str, descriptor_pb2.DescriptorProto]
+
+
+def _methods(file: descriptor_pb2.FileDescriptorProto, messages: _Messages) -> Iterator[Method]:
     unknown = descriptor_pb2.MethodOptions.IDEMPOTENCY_UNKNOWN
     for service in file.service:
         for method in service.method:
+            bindings = tuple(_bindings(method.options.Extensions[annotations_pb2.http]))
+            fields = messages[method.input_type].field if bindings else ()
             yield Method(
                 service=f"{file.package}.{service.name}",
                 name=method.name,
-                bindings=tuple(_bindings(method.options.Extensions[annotations_pb2.http])),
+                bindings=bindings,
                 repeatable=method.options.idempotency_level != unknown,
+                fields=tuple(_field(field) for field in fields),
             )
 
 
 def _bindings(rule: http_pb2.HttpRule) -> Iterator[Binding]:
     verb = rule.WhichOneof("pattern")
     if verb in _VERBS:
-        yield Binding(verb.upper(), getattr(rule, verb))
+        if rule.body not in ("", "*"):
+            raise ValueError(f"{getattr(rule, verb)}: a body is all fields, or there is none")
+        yield Binding(verb.upper(), getattr(rule, verb), has_body=bool(rule.body))
     for additional in rule.additional_bindings:
         yield from _bindings(additional)
+
+
+def _field(field: _FieldProto) -> Field:
+    is_list = field.label == _FieldProto.LABEL_REPEATED
+    if field.type == _FieldProto.TYPE_STRING:
+        return Field(field.name, field.json_name, "texts" if is_list else "text")
+    if is_list or field.type not in _WHOLE:
+        raise ValueError(f"{field.name}: the edge does not know how to check a field of this kind")
+    name, least, most = _WHOLE[field.type]
+    rules = getattr(field.options.Extensions[validate_pb2.field], name)  # type: ignore[index]
+    for bound, exclusive in (("gte", 0), ("gt", 1)):
+        if rules.HasField(bound):
+            least = getattr(rules, bound) + exclusive
+    for bound, exclusive in (("lte", 0), ("lt", 1)):
+        if rules.HasField(bound):
+            most = getattr(rules, bound) - exclusive
+    return Field(field.name, field.json_name, "whole", least, most)

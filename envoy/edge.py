@@ -43,6 +43,7 @@ _NOT_FOR_SERVICES = [
     "accept",
     "accept-encoding",
     "accept-language",
+    "authorization",
     "origin",
     "referer",
     "x-envoy-original-method",
@@ -70,6 +71,8 @@ def _public(spec: MeshSpec, api: Api, descriptor: Path) -> Json:
         normalize_path=True,
         merge_slashes=True,
         path_with_escaped_slashes_action="REJECT_REQUEST",
+        # That a method is unknown is said in the same form as that it is wrong.
+        http_protocol_options={"allow_custom_methods": True},
         http2_protocol_options=_HTTP2,
         common_http_protocol_options={
             "headers_with_underscores_action": "DROP_HEADER",

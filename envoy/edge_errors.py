@@ -1,7 +1,8 @@
 """What the edge itself answers when it refuses a request: google.rpc.Status as JSON, in one form."""
 
 import json
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 from envoy.extension import Json, extension, http_status, set_header
 
@@ -18,13 +19,24 @@ class Refusal:
     reason: str
     message: str
     retry_after_s: int | None = None
+    domain: str = DOMAIN
 
-    def body(self, message: str | None = None, field: str | None = None) -> Json:
-        """The google.rpc.Status; with `field`, it names the field that is wrong."""
+    def body(
+        self,
+        message: str | None = None,
+        field: str | None = None,
+        why: str = "",
+        metadata: Mapping[str, str] | None = None,
+    ) -> Json:
+        """The google.rpc.Status; with `field`, it names the field that is wrong, and `why` it is."""
         message = message or self.message
-        details: list[Json] = [_detail("ErrorInfo", reason=self.reason, domain=DOMAIN, metadata={})]
+        details: list[Json] = [
+            _detail(
+                "ErrorInfo", reason=self.reason, domain=self.domain, metadata=dict(metadata or {})
+            )
+        ]
         if field:
-            violation = {"field": field, "description": message, "reason": self.reason}
+            violation = {"field": field, "description": message, "reason": why}
             details.append(_detail("BadRequest", field_violations=[violation]))
         if self.retry_after_s:
             details.append(_detail("RetryInfo", retry_delay=f"{self.retry_after_s}s"))
@@ -32,20 +44,26 @@ class Refusal:
 
 
 MALFORMED = Refusal(400, 3, "MALFORMED_REQUEST", "the request is malformed")
-UNREAD = replace(MALFORMED, message="%LOCAL_REPLY_BODY%")
-"""Of the transcoder, which names the field: `limit: invalid value "abc" for type TYPE_UINT32`. From
-that `answers.lua` makes a BadRequest.
-"""
-_MARK = set_header("x-starling-unread", "1")
+MALFORMED_FIELD = "MALFORMED"
+"""The reason of the field's violation."""
 
 UNAUTHENTICATED = Refusal(
     401, 16, "TOKEN_INVALID", "a valid access token is needed: Authorization: Bearer <token>"
 )
+IDENTITY_MISMATCH = Refusal(
+    403,
+    7,
+    "IDENTITY_MISMATCH",
+    "the user id in the request is not the token's subject",
+    domain="mesh.starling",
+)
+"""As services say it who check it once more."""
 UNKNOWN_PATH = Refusal(404, 5, "UNKNOWN_PATH", "there is nothing at this path")
 WRONG_METHOD = Refusal(405, 12, "WRONG_METHOD", "this path does not take this method")
 WRONG_CONTENT_TYPE = Refusal(
     415, 3, "WRONG_CONTENT_TYPE", "this API takes JSON: Content-Type: application/json"
 )
+INTERNAL = Refusal(500, 13, "INTERNAL", "internal error")
 KEYS_MISSING = Refusal(
     503, 14, "KEYS_UNAVAILABLE", "tokens cannot be verified at the moment; try again", 1
 )
@@ -64,7 +82,7 @@ REFUSALS = (
     Refusal(426, 3, "UPGRADE_REQUIRED", "HTTP/1.1 or HTTP/2 is needed"),
     Refusal(429, 8, "RATE_LIMITED", "too many requests; try again later"),
     Refusal(431, 3, "HEADERS_TOO_LARGE", "the headers are too large"),
-    Refusal(500, 13, "INTERNAL", "internal error"),
+    INTERNAL,
     Refusal(501, 12, "NOT_IMPLEMENTED", "this is not implemented"),
     Refusal(502, 14, "UNAVAILABLE", "the service is not available; try again", 1),
     Refusal(503, 14, "UNAVAILABLE", "the service is not available; try again", 1),
@@ -89,8 +107,7 @@ def local_reply() -> Json:
     """
     return {
         "mappers": [
-            {"filter": _details('== "direct_response"')},
-            _mapper(_details('.contains("grpc_json_transcode_failure")'), UNREAD, _MARK),
+            {"filter": _details(' in ["direct_response", "lua_response"]')},
             _mapper(
                 _details('.startsWith("jwt_authn_access_denied{Jwks_remote_fetch")'), KEYS_MISSING
             ),
@@ -100,11 +117,10 @@ def local_reply() -> Json:
     }
 
 
-def _mapper(filter_: Json, refusal: Refusal, *headers: Json) -> Json:
+def _mapper(filter_: Json, refusal: Refusal) -> Json:
     return {
         "filter": filter_,
         "status_code": refusal.status,
-        "headers_to_add": list(headers),
         "body_format_override": {"json_format": refusal.body()},
     }
 

@@ -1,8 +1,8 @@
 """The edge's HTTP filters, in the order that a request meets them:
 
 limit of its address → limit of password attempts → token → limit of its user → size of its body →
-JSON to gRPC → router. Answers meet them from the end, and last `answers.lua`, which completes
-errors, and `clean_answer`.
+what it says (`requests`) → JSON to gRPC → router. Answers meet them from the end, and last
+`answers.lua`, which completes errors, and `clean_answer`.
 """
 
 import math
@@ -16,9 +16,11 @@ from envoy.edge_routes import (
     JWT,
     MAX_BODY_BYTES,
     PRIVATE,
+    REQUESTS,
     TRANSCODER,
 )
 from envoy.extension import Json, extension, seconds, set_header
+from envoy.requests import script
 from envoy.spec import MeshSpec
 
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
@@ -38,11 +40,7 @@ def filters(spec: MeshSpec, api: Api, descriptor: Path) -> list[Json]:
     limits = spec.limits
     return [
         _clean_answer(),
-        extension(
-            "answers",
-            "extensions.filters.http.lua.v3.Lua",
-            default_source_code={"inline_string": _ANSWERS.read_text()},
-        ),
+        _lua("answers", _ANSWERS.read_text()),
         _limit("ip_limit", {"remote_address": {}}, "remote_address", limits.ip_rps, 1),
         {
             **_limit(AUTH_LIMIT, {"remote_address": {}}, "remote_address", limits.auth_per_min, 60),
@@ -68,6 +66,7 @@ def filters(spec: MeshSpec, api: Api, descriptor: Path) -> list[Json]:
             "extensions.filters.http.buffer.v3.Buffer",
             max_request_bytes=MAX_BODY_BYTES,
         ),
+        _lua(REQUESTS, script(api)),
         transcoder(descriptor, list(api.public_services), reject_unknown=True),
     ]
 
@@ -108,6 +107,16 @@ def _clean_answer() -> Json:
                 _append("x-trace-id", "%TRACE_ID%"),
             ]
         },
+    )
+
+
+def _lua(name: str, source: str) -> Json:
+    return extension(
+        name,
+        "extensions.filters.http.lua.v3.Lua",
+        default_source_code={"inline_string": source},
+        # What a script changes never concerns the route.
+        clear_route_cache=False,
     )
 
 
@@ -165,10 +174,9 @@ def _jwt(spec: MeshSpec) -> Json:
         "audiences": [spec.token.audience],
         "require_expiration": True,
         "clock_skew_seconds": CLOCK_SKEW_S,
-        "from_headers": [
-            {"name": "authorization", "value_prefix": "Bearer "},
-            {"name": "authorization", "value_prefix": "bearer "},
-        ],
+        # Whatever the scheme: `requests` then reads the header to the letter, and so needs it.
+        "from_headers": [{"name": "authorization", "value_prefix": " "}],
+        "forward": True,
         "claim_to_headers": [
             {"header_name": f"{_IDENTITY}user-id", "claim_name": "sub"},
             {"header_name": f"{_IDENTITY}username", "claim_name": "username"},

@@ -1,19 +1,17 @@
 """The edge's routes: a REST call each, and an answer for whatever is none."""
 
-from collections.abc import Iterator
-
 from envoy import policy
 from envoy.api import Api, Binding, Method
 from envoy.connection_manager import retry_policy
 from envoy.edge_errors import (
     JSON_HEADERS,
-    MALFORMED,
     UNKNOWN_PATH,
     WRONG_METHOD,
     Refusal,
     direct_response,
 )
 from envoy.extension import Json, seconds, set_header, typed
+from envoy.requests import HEALTH
 
 TIMEOUT_S = 10.0
 """How long a request may take, from its end to the answer's."""
@@ -25,6 +23,7 @@ MAX_BODY_BYTES = 64 * 1024
 
 JWT = "jwt"
 AUTH_LIMIT = "auth_limit"
+REQUESTS = "requests"
 TRANSCODER = "transcoder"
 BODY_LIMIT = "body_limit"
 PRIVATE = "private"
@@ -38,12 +37,10 @@ def routes(api: Api) -> list[Json]:
     """All of the edge's routes, in the order they are tried."""
     calls = [(b, m) for m in api.methods for b in m.bindings]
     templates = dict.fromkeys((*_FIRST, *(b.template for b, _ in calls)))
-    found = [_other_protocols(), _odd_query()]
+    found = [_other_protocols()]
     for template in templates:
         here = [(b, m) for b, m in calls if b.template == template]
-        for binding, method in here:
-            found += [_collision(binding, name) for name in _spellings(binding)]
-            found.append(call_route(binding, method))
+        found += [call_route(binding, method) for binding, method in here]
         found.append(_wrong_method(here[0][0], [b.verb for b, _ in here]))
     return [*found, _health(), _unknown_path()]
 
@@ -80,48 +77,6 @@ def _match(binding: Binding, verb: bool) -> Json:
     return match
 
 
-def _spellings(binding: Binding) -> Iterator[str]:
-    """The names under which a query could change what the path says."""
-    for name in binding.variables:
-        yield name
-        first, *others = name.split("_")
-        if others:
-            yield first + "".join(word.title() for word in others)
-
-
-def _collision(binding: Binding, name: str) -> Json:
-    message = f"{name} is named by the path and must not be in the query"
-    return _answer(
-        {
-            **_match(binding, verb=True),
-            "query_parameters": [{"name": name, "present_match": True}],
-        },
-        MALFORMED,
-        body=MALFORMED.body(message, field=binding.variables[0]),
-    )
-
-
-def _odd_query() -> Json:
-    """The transcoder decodes the names in a query, routes do not: none of ours needs it. And a name
-    without a value it would not see at all, known or not.
-    """
-    return _answer(
-        {
-            "prefix": "/",
-            "headers": [
-                {
-                    "name": ":path",
-                    "string_match": {
-                        "safe_regex": {"regex": r"[^?]*\?(?:.*&)?(?:[^=&]*%.*|[^=&]+(?:&.*)?)"}
-                    },
-                }
-            ],
-        },
-        MALFORMED,
-        body=MALFORMED.body("the query is not name=value with the names of this call"),
-    )
-
-
 def _wrong_method(binding: Binding, verbs: list[str]) -> Json:
     allow = set_header("allow", ", ".join(verbs))
     return _answer(_match(binding, verb=False), WRONG_METHOD, headers=[allow])
@@ -146,7 +101,7 @@ def _other_protocols() -> Json:
         "request_headers_to_remove": ["content-type", "te"],
         "decorator": {"operation": "refused", "propagate": False},
         "typed_per_filter_config": {
-            **{name: _disabled() for name in (JWT, TRANSCODER)},
+            **{name: _disabled() for name in (JWT, REQUESTS, TRANSCODER)},
             # An answer before the body's end would be lost to a client that still sends.
             BODY_LIMIT: typed(
                 "extensions.filters.http.buffer.v3.BufferPerRoute",
@@ -158,6 +113,9 @@ def _other_protocols() -> Json:
 
 def _health() -> Json:
     route = _answer({"path": "/healthz"}, Refusal(200, 0, "", ""), body={"status": "ok"})
+    route["name"] = HEALTH
+    # It takes no query, and this says so.
+    del route["typed_per_filter_config"][REQUESTS]
     route["match"]["headers"] = [
         {"name": ":method", "string_match": {"safe_regex": {"regex": "GET|HEAD"}}}
     ]
@@ -176,7 +134,9 @@ def _answer(
         "direct_response": direct_response(refusal, body),
         "response_headers_to_add": [*JSON_HEADERS, *(headers or [])],
         "decorator": {"operation": refusal.reason.lower() or "health", "propagate": False},
-        "typed_per_filter_config": {name: _disabled() for name in (JWT, TRANSCODER, BODY_LIMIT)},
+        "typed_per_filter_config": {
+            name: _disabled() for name in (JWT, BODY_LIMIT, REQUESTS, TRANSCODER)
+        },
     }
 
 

@@ -40,9 +40,11 @@ class _File(NamedTuple):
     caching: str
 
 
+_PAGE = _File(_OWN / "index.html", _HTML, _ASK_AGAIN)
 # By name under /docs/.
 _FILES = {
-    "": _File(_OWN / "index.html", _HTML, _ASK_AGAIN),
+    "": _PAGE,
+    "index.html": _PAGE,
     "explorer.js": _File(_OWN / "explorer.js", _SCRIPT, _ASK_AGAIN),
     "explorer.css": _File(_OWN / "explorer.css", _CSS, _ASK_AGAIN),
     "starling.svg": _File(_OWN / "starling.svg", "image/svg+xml", _ASK_AGAIN),

@@ -91,7 +91,7 @@ def responses(
         by_status[CODES[failure.code][1]].append(failure)
     shared = {400: "BadRequest", 429: "TooManyRequests", 503: "Unavailable", 504: "TooLate"}
     if secured:
-        shared[401] = "Unauthenticated"
+        shared |= {401: "Unauthenticated", 403: "Forbidden"}
     if has_body:
         shared |= {413: "BodyTooLarge", 415: "WrongContentType"}
     answers: Json = {}
@@ -100,6 +100,8 @@ def responses(
             answers[str(status)] = {"$ref": f"#/components/responses/{shared[status]}"}
             continue
         general = SHARED[shared[status]] if status in shared else None
+        if general is not None and general.name in {each.reason for each in by_status[status]}:
+            general = None
         if general is not None and status == HTTPStatus.BAD_REQUEST:
             field = next(name for name in notes.WRONG_FIELDS if name in fields)
             general = general._replace(example=invalid_field(field))

@@ -17,11 +17,13 @@ read home timelines. This is its public REST API; every call is an RPC of the sa
 **Signing in.** Register (`POST /v1/users`) or log in (`POST /v1/auth/login`), then send the access token
 as `Authorization: Bearer <access_token>`. It lives for `expires_in` seconds; trade the refresh token for
 new tokens with `POST /v1/auth/refresh`. Calls marked open need no token. A `user_id` or `follower_id`
-that means the caller may be left out; if it is sent it must be the token's subject.
+in a body or query means the caller and may be left out; if it is sent, to any call that takes a token,
+it must be the token's subject.
 
 **Values.** Ids are 64-bit and therefore strings of decimal digits; newer things have larger ids. Times are
 RFC 3339 in UTC with milliseconds. Every field of a response is always present. Unknown fields of a
-request body are ignored, unknown query parameters are refused.
+request body are ignored, unknown query parameters are refused; a call with a body takes none. JSON is
+read strictly: no comments, no trailing commas, no name twice.
 
 **Lists** are paged: pass `next_cursor` as `cursor` to get the next page; it is `""` at the end, and only
 there. A cursor is opaque and belongs to one reader and one list.

@@ -81,19 +81,34 @@ def invalid_field(field: str) -> Json:
 SHARED = {
     "BadRequest": SharedFailure(
         400,
-        "A field is outside its limits: `BadRequest` names it. JSON that does not parse and query "
-        "parameters that do not exist are `MALFORMED_REQUEST`.",
+        "A field is outside its limits: `BadRequest` names it. What cannot be read is "
+        "`MALFORMED_REQUEST`, and named as well: JSON that is not strict, a value of another type, "
+        "a query parameter that does not exist.",
         "INVALID_FIELD",
         invalid_field("limit"),
     ),
     "Unauthenticated": SharedFailure(
         401, "The access token is missing, wrong or expired.", *_by_edge("TOKEN_INVALID")
     ),
+    "Forbidden": SharedFailure(
+        403,
+        "A `user_id` or `follower_id` in the body or the query is not the token's subject.",
+        "IDENTITY_MISMATCH",
+        status_json(
+            "PERMISSION_DENIED",
+            notes.REASONS["IDENTITY_MISMATCH"].message,
+            error_info(
+                "IDENTITY_MISMATCH", MESH_DOMAIN, notes.REASONS["IDENTITY_MISMATCH"].metadata
+            ),
+        ),
+    ),
     "BodyTooLarge": SharedFailure(
         413, "The body is larger than 64 KiB.", *_by_edge("BODY_TOO_LARGE")
     ),
     "WrongContentType": SharedFailure(
-        415, "The body is of another kind than JSON.", *_by_edge("WRONG_CONTENT_TYPE")
+        415,
+        "The body is gRPC or protobuf by its Content-Type. By any other it is read as JSON.",
+        *_by_edge("WRONG_CONTENT_TYPE"),
     ),
     "TooManyRequests": SharedFailure(
         429,

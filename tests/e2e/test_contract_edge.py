@@ -1,4 +1,4 @@
-"""What the edge answers itself: paths, methods, bodies, protocols, headers; and who a caller may be."""
+"""What the edge answers itself: paths, methods, bodies, protocols, headers."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import secrets
 import socket
 import ssl
-from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,18 +18,10 @@ from stack.tls import client_context
 from .mesh import Mesh
 from .rest import Person, Rest, answer_of, refused, violations
 
-Register = Callable[[int], list[Person]]
-
 
 @pytest.fixture(scope="module")
 def ada(rest: Rest) -> Person:
     """The caller."""
-    return rest.register()
-
-
-@pytest.fixture(scope="module")
-def bob(rest: Rest) -> Person:
-    """Whom the caller is not."""
     return rest.register()
 
 
@@ -103,6 +94,7 @@ def test_an_unknown_path(ada: Person, rest: Rest, method: str, path: str) -> Non
         ("DELETE", "/healthz"),
         ("OPTIONS", "/v1/tweets"),
         ("TRACE", "/v1/tweets"),
+        ("FOO", "/v1/tweets"),
     ],
 )
 def test_a_wrong_method(ada: Person, method: str, path: str) -> None:
@@ -158,16 +150,21 @@ def test_an_unknown_query_parameter(ada: Person, method: str, path: str, query: 
         b'{"content":"a","media_ids":[1]}',
         b'{"content":"\xff\xfe"}',
         b'{"content":"\\ud800"}',
-        b'{"content":"a","user_id":"abc"}',
-        b'{"content":"a","user_id":1.5}',
-        b'{"content":"a","user_id":true}',
+        b"{'content':'a'}",
+        b'{"content":"a",}',
+        b'{"content":"a" /* why */}',
+        b'{content:"a"}',
+        b'{"content":"a","content":"b"}',
+        b'{"content":"a","x":NaN}',
+        b'{"content":"a","media_ids":"abc"}',
         b"[" * 20_000,
         b'{"a":' * 5_000 + b"1" + b"}" * 5_000,
         b"\x00\x00\x00\x00\x05hello",
     ],
 )
 def test_malformed_json(ada: Person, body: bytes) -> None:
-    refused(ada.raw("POST", "/v1/tweets", content=body), 400)
+    error = refused(ada.raw("POST", "/v1/tweets", content=body), 400, "MALFORMED_REQUEST")
+    assert violations(error)
 
 
 def test_the_largest_body(ada: Person) -> None:
@@ -277,9 +274,11 @@ def test_open_pages(rest: Rest) -> None:
     assert rest.raw("GET", "/healthz").status_code == 200
     document = rest.call("GET", "/openapi.json")
     assert document["openapi"].startswith("3.1")
-    page = rest.raw("GET", "/docs/")
-    assert page.status_code == 200
-    assert page.headers["content-type"].startswith("text/html")
+    for path in ("/docs/", "/docs/index.html"):
+        page = rest.raw("GET", path)
+        assert page.status_code == 200
+        assert page.headers["content-type"].startswith("text/html")
+    refused(rest.raw("GET", "/healthz?x=1"), 400, field="x")
 
 
 def _raw_exchange(mesh: Mesh, sent: bytes) -> bytes:
@@ -330,102 +329,3 @@ def test_nothing_but_tls(mesh: Mesh) -> None:
         pytest.raises(ssl.SSLCertVerificationError),
     ):
         context.wrap_socket(tcp, server_hostname="localhost")
-
-
-# Identity
-
-ACTING = [
-    ("POST", "/v1/tweets", "user_id"),
-    ("DELETE", "/v1/tweets/{tweet}", "user_id"),
-    ("POST", "/v1/tweets/{tweet}/like", "user_id"),
-    ("DELETE", "/v1/tweets/{tweet}/like", "user_id"),
-    ("POST", "/v1/tweets/{tweet}/retweet", "user_id"),
-    ("DELETE", "/v1/tweets/{tweet}/retweet", "user_id"),
-    ("POST", "/v1/users/{friend}/follow", "follower_id"),
-    ("DELETE", "/v1/users/{friend}/follow", "follower_id"),
-    ("GET", "/v1/timeline/home", "user_id"),
-    ("GET", "/v1/timeline/popular", "user_id"),
-]
-
-
-def _camel(name: str) -> str:
-    first, _, rest_ = name.partition("_")
-    return first + rest_.title()
-
-
-@pytest.mark.parametrize(("method", "path", "field"), ACTING)
-def test_nobody_acts_as_another(
-    register: Register, ada: Person, bob: Person, method: str, path: str, field: str
-) -> None:
-    (friend,) = register(1)
-    tweet = ada.post(tweet_body()["content"])
-    path = path.format(tweet=tweet, friend=friend.user_id)
-    content = tweet_body() if path == "/v1/tweets" else {}
-    for name in (field, _camel(field)):
-        for value in (bob.user_id, int(bob.user_id), "1", 0):
-            body = {**content, name: value}
-            refused(ada.raw(method, path, json=body), 403, "IDENTITY_MISMATCH")
-            answer = ada.raw(method, path, params={name: value}, json=content or None)
-            refused(answer, 403, "IDENTITY_MISMATCH")
-    both = {**content, field: ada.user_id, _camel(field): bob.user_id}
-    assert ada.raw(method, path, json=both).status_code in (400, 403)
-    twice = f"{field}={ada.user_id}&{field}={bob.user_id}"
-    assert ada.raw(method, f"{path}?{twice}", json=content or None).status_code in (400, 403)
-    body = {**content, field: bob.user_id}
-    answer = ada.raw(method, path, params={field: ada.user_id}, json=body)
-    assert answer.status_code in (400, 403)
-    assert bob.home_ids() == []
-    assert bob.following_of(bob) == []
-    answer_of(ada.raw(method, path, params={field: ada.user_id}, json=content or None))
-
-
-@pytest.mark.parametrize("name", ["user_id", "userId"])
-def test_nothing_changes_whom_a_path_names(register: Register, bob: Person, name: str) -> None:
-    ada, friend, other = register(3)
-    path = f"/v1/users/{friend.user_id}/follow"
-    for body in ({name: other.user_id}, {name: bob.user_id}):
-        answer = ada.raw("POST", path, json=body)
-        assert answer.status_code in (200, 400, 403)
-        answer = ada.raw("POST", f"{path}?{name}={other.user_id}")
-        assert answer.status_code in (400, 403)
-    assert ada.following_of(other) == []
-    assert {u["user_id"] for u in ada.following_of(ada)} <= {friend.user_id}
-    before = other.user()
-    for body in ({name: other.user_id, "bio": "taken over"}, {name: bob.user_id, "bio": "x"}):
-        answer = ada.raw("PATCH", f"/v1/users/{ada.user_id}", json=body)
-        assert answer.status_code in (200, 400, 403)
-        answer = ada.raw("PATCH", f"/v1/users/{ada.user_id}?{name}={other.user_id}", json=body)
-        assert answer.status_code in (400, 403)
-    assert other.user() == before
-    assert bob.user()["bio"] == ""
-
-
-@pytest.mark.parametrize("name", ["tweet_id", "tweetId"])
-@pytest.mark.parametrize("what", ["like", "retweet"])
-def test_nothing_changes_which_tweet_a_path_names(
-    register: Register, ada: Person, name: str, what: str
-) -> None:
-    meant, other = ada.post(tweet_body()["content"]), ada.post(tweet_body()["content"])
-    flag = {"like": "liked", "retweet": "retweeted"}[what]
-    for method in ("POST", "DELETE"):
-        answer = ada.raw(method, f"/v1/tweets/{meant}/{what}", json={name: other})
-        assert answer.status_code in (200, 400)
-        refused(ada.raw(method, f"/v1/tweets/{meant}/{what}?{name}={other}"), 400)
-        assert ada.tweet(other)[flag] is False
-    ada.raw("DELETE", f"/v1/tweets/{meant}", json={name: other})
-    assert ada.tweet(other)["tweet_id"] == other
-    answer = ada.raw("GET", f"/v1/tweets/{other}", json={name: meant})
-    assert answer.status_code == 400 or answer.json()["tweet"]["tweet_id"] == other
-
-
-@pytest.mark.parametrize(
-    "header", ["x-starling-user-id", "X-Starling-User-Id", "x_starling_user_id", "x-user-id"]
-)
-def test_no_header_makes_somebody_another(
-    rest: Rest, ada: Person, bob: Person, header: str
-) -> None:
-    spoofed = {header: bob.user_id, "x-starling-username": bob.username}
-    refused(rest.raw("GET", "/v1/timeline/home", headers=spoofed), 401)
-    answer = answer_of(ada.raw("POST", "/v1/tweets", json=tweet_body(), headers=spoofed))
-    tweet = ada.tweet(answer["tweet_id"])
-    assert (tweet["user_id"], tweet["username"]) == (ada.user_id, ada.username)

@@ -1,6 +1,5 @@
-"""What becomes of a request at a real edge: transcoded, or refused in one form."""
+"""What becomes of a request at a real edge: it reaches its method, or is refused in one form."""
 
-import asyncio
 import json
 import ssl
 from collections.abc import AsyncIterator
@@ -9,14 +8,11 @@ from typing import Any
 import grpc
 import pytest
 import pytest_asyncio
-from google.api import httpbody_pb2
-from google.protobuf import any_pb2
-from google.rpc import error_details_pb2, status_pb2
-from grpc_status import rpc_status
 from starling.gateway.v1 import account_service_pb2
 from starling.timeline.v1 import timeline_service_pb2
 from starling.tweet.v1 import tweet_pb2, tweet_service_pb2
 
+from tests.integration.envoy_rest import error, raw
 from tests.integration.envoy_rig import USER_ID, Mesh, mesh_spec, new_directory, running
 
 HOME = "/v1/timeline/home"
@@ -32,17 +28,6 @@ async def shared_mesh() -> AsyncIterator[Mesh]:
 def mesh(shared_mesh: Mesh) -> Mesh:
     shared_mesh.recorder.reset()
     return shared_mesh
-
-
-def error(answer: Any, status: int, code: int) -> dict[str, Any]:
-    """The body of `answer`, having checked its form."""
-    assert answer.status_code == status, answer.text
-    assert answer.headers["content-type"] == "application/json"
-    body: dict[str, Any] = answer.json()
-    assert set(body) == {"code", "message", "details"}
-    assert body["code"] == code
-    assert body["message"]
-    return body
 
 
 async def test_a_read_reaches_its_service_with_the_callers_identity_and_a_deadline(
@@ -83,80 +68,12 @@ async def test_a_post_carries_its_body_and_idempotency_key(mesh: Mesh) -> None:
     body = {"content": "hi", "media_ids": ["a"], "user_id": str(USER_ID), "unknown": {"x": 1}}
     await mesh.request("POST", "/v1/tweets", json=body, headers={"Idempotency-Key": "k 1"})
     call = mesh.recorder.last("PostTweet")
-    assert call.request == tweet_service_pb2.PostTweetRequest(
-        content="hi", media_ids=["a"], user_id=USER_ID
-    )
+    assert call.request == tweet_service_pb2.PostTweetRequest(content="hi", media_ids=["a"])
     assert call.metadata["idempotency-key"] == "k 1"
 
 
 async def test_a_body_may_be_empty(mesh: Mesh) -> None:
     assert (await mesh.request("POST", "/v1/users/5/follow")).json() == {"success": False}
-    assert mesh.recorder.last("FollowUser").request.user_id == 5  # type: ignore[attr-defined]
-
-
-@pytest.mark.parametrize(
-    ("verb", "path", "body", "field"),
-    [
-        ("GET", HOME + "?limit=abc", None, "limit"),
-        ("GET", HOME + "?limit=-1", None, "limit"),
-        ("GET", HOME + "?limit=99999999999", None, "limit"),
-        ("GET", HOME + "?nope=1", None, "nope"),
-        ("GET", "/v1/tweets/abc", None, "tweet_id"),
-        ("GET", "/v1/tweets/99999999999999999999", None, "tweet_id"),
-        ("GET", "/v1/users/abc/followers", None, "user_id"),
-        ("POST", "/v1/tweets", b'{"content":5}', "content"),
-        ("POST", "/v1/tweets", b'{"content":{}}', "content"),
-        ("POST", "/v1/tweets", b'{"media_ids":[1]}', "media_ids[0]"),
-        ("POST", "/v1/tweets", b'{"user_id":"x"}', "user_id"),
-        ("POST", "/v1/tweets", b'{"user_id":"a\\"}]%1"}', "user_id"),
-        ("DELETE", "/v1/tweets/5", b'{"tweet_id":"7"}', "tweet_id"),
-        ("POST", "/v1/tweets", b"{bad", ""),
-        ("POST", "/v1/tweets", b"[1]", ""),
-        ("POST", "/v1/tweets", b'"x"', ""),
-        ("POST", "/v1/tweets", b"\xff\xfe", ""),
-        ("POST", "/v1/tweets", b'{"content":"\xff"}', ""),
-        ("POST", "/v1/tweets", b'{"content":"\\ud800"}', ""),
-        ("POST", "/v1/tweets", b"[" * 30000, ""),
-    ],
-)
-async def test_what_cannot_be_read_is_a_400_that_names_the_field(
-    mesh: Mesh, verb: str, path: str, body: bytes | None, field: str
-) -> None:
-    found = error(await mesh.request(verb, path, content=body), 400, 3)
-    assert found["details"][-1]["reason"] == "MALFORMED_REQUEST"
-    if field:
-        violations = found["details"][0]["field_violations"]
-        assert violations == [{**violations[0], "field": field, "description": found["message"]}]
-    assert not mesh.recorder.calls
-
-
-@pytest.mark.parametrize(
-    ("verb", "path", "body"),
-    [
-        ("GET", "/v1/tweets/5?tweet_id=6", None),
-        ("GET", "/v1/tweets/5?tweetId=6", None),
-        ("GET", "/v1/tweets/5?tweet_id", None),
-        ("GET", "/v1/tweets/5?a=b&tweet_id=6", None),
-        ("GET", "/v1/tweets/5?tweet%5Fid=6", None),
-        ("GET", "/v1/tweets/5?%74weet_id=6", None),
-        ("GET", "/v1/users/5/followers?limit=1&%75ser_id=6", None),
-        ("GET", "/v1/tweets/5", b'{"tweet_id":"6"}'),
-        ("GET", "/v1/users/by/username/alice?username=bob", None),
-        ("DELETE", "/v1/tweets/5", b'{"tweet_id":"6"}'),
-        ("POST", "/v1/users/5/follow", b'{"user_id":"6"}'),
-        ("POST", "/v1/users/5/follow?user_id=6", None),
-        ("PATCH", "/v1/users/5", b'{"user_id":6}'),
-    ],
-)
-async def test_nothing_changes_what_the_path_names(
-    mesh: Mesh, verb: str, path: str, body: bytes | None
-) -> None:
-    error(await mesh.request(verb, path, content=body), 400, 3)
-    assert not mesh.recorder.calls
-
-
-async def test_the_other_spelling_in_a_body_changes_nothing(mesh: Mesh) -> None:
-    await mesh.request("POST", "/v1/users/5/follow", content=b'{"userId":"6"}')
     assert mesh.recorder.last("FollowUser").request.user_id == 5  # type: ignore[attr-defined]
 
 
@@ -173,6 +90,8 @@ async def test_the_other_spelling_in_a_body_changes_nothing(mesh: Mesh) -> None:
         ("PUT", "/v1/tweets/5", 405, 12),
         ("HEAD", HOME, 405, 12),
         ("OPTIONS", HOME, 405, 12),
+        ("FOO", HOME, 405, 12),
+        ("FOO", "/nope", 404, 5),
         ("POST", "/healthz", 404, 5),
     ],
 )
@@ -187,6 +106,12 @@ async def test_unknown_paths_and_methods(
     if status == 405:
         assert answer.headers["allow"]
     assert not mesh.recorder.calls
+
+
+async def test_an_unknown_method_of_http_1_is_a_wrong_one(mesh: Mesh) -> None:
+    answer = await raw(mesh, f"FOO {HOME} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+    assert answer.startswith("HTTP/1.1 405")
+    assert json.loads(answer.partition("\r\n\r\n")[2])["code"] == 12
 
 
 async def test_healthz_is_open(mesh: Mesh) -> None:
@@ -334,89 +259,6 @@ async def test_paths_are_normalised(mesh: Mesh) -> None:
     error(await mesh.request("GET", "/v1/users%2f6"), 400, 3)
 
 
-@pytest.mark.parametrize(
-    ("grpc_code", "status"),
-    [
-        (grpc.StatusCode.INVALID_ARGUMENT, 400),
-        (grpc.StatusCode.FAILED_PRECONDITION, 400),
-        (grpc.StatusCode.OUT_OF_RANGE, 400),
-        (grpc.StatusCode.UNAUTHENTICATED, 401),
-        (grpc.StatusCode.PERMISSION_DENIED, 403),
-        (grpc.StatusCode.NOT_FOUND, 404),
-        (grpc.StatusCode.ALREADY_EXISTS, 409),
-        (grpc.StatusCode.RESOURCE_EXHAUSTED, 429),
-        (grpc.StatusCode.UNAVAILABLE, 503),
-        (grpc.StatusCode.DEADLINE_EXCEEDED, 504),
-        (grpc.StatusCode.UNIMPLEMENTED, 501),
-        (grpc.StatusCode.INTERNAL, 500),
-    ],
-)
-async def test_what_a_service_refuses_becomes_json(
-    mesh: Mesh, grpc_code: grpc.StatusCode, status: int
-) -> None:
-    violation = error_details_pb2.BadRequest()
-    violation.field_violations.add(field="content", description="too long")
-    info = error_details_pb2.ErrorInfo(reason="SOME_REASON", domain="tweet.starling")
-    full = status_pb2.Status(code=grpc_code.value[0], message="says why")
-    for detail in (info, violation):
-        packed = any_pb2.Any()
-        packed.Pack(detail)
-        full.details.append(packed)
-
-    async def refuse(request: Any, context: Any) -> Any:
-        await context.abort_with_status(rpc_status.to_status(full))
-
-    mesh.recorder.answers["/starling.tweet.v1.TweetService/PostTweet"] = refuse
-    answer = await mesh.request("POST", "/v1/tweets", json={"content": "x"})
-    body = error(answer, status, grpc_code.value[0])
-    assert body["message"] == "says why"
-    kinds = {detail["@type"].rpartition(".")[2]: detail for detail in body["details"]}
-    assert kinds["ErrorInfo"]["reason"] == "SOME_REASON"
-    assert kinds["BadRequest"]["field_violations"][0]["field"] == "content"
-    assert ("retry-after" in answer.headers) == (status in (429, 503))
-    assert "grpc-status" not in answer.headers
-
-
-async def test_an_exceptions_text_does_not_get_out(mesh: Mesh) -> None:
-    async def fail(request: Any, context: Any) -> Any:
-        raise RuntimeError("the secret")
-
-    mesh.recorder.answers["/starling.tweet.v1.TweetService/PostTweet"] = fail
-    answer = await mesh.request("POST", "/v1/tweets", json={"content": "x"})
-    assert error(answer, 500, 13)["message"] == "internal error"
-
-
-async def test_answers_say_nothing_about_the_mesh(mesh: Mesh) -> None:
-    for path, token in ((HOME, None), (HOME, ""), ("/nope", ""), ("/healthz", "")):
-        answer = await mesh.request("GET", path, token=token)
-        names = {"content-type", "content-length", "date", "x-request-id", "www-authenticate"}
-        assert set(answer.headers) <= names | {"x-trace-id"}
-
-
-async def test_documents_come_as_they_are(mesh: Mesh) -> None:
-    script = b"x" * 2_000_000
-
-    async def page(request: Any, context: Any) -> Any:
-        return httpbody_pb2.HttpBody(content_type="text/javascript", data=script)
-
-    mesh.recorder.answers["/starling.gateway.v1.DiscoveryService/GetDocs"] = page
-    for path in ("/docs/", "/docs", "/docs/a.js"):
-        answer = await mesh.request("GET", path, token="")
-        assert answer.status_code == 200
-        assert answer.headers["content-type"] == "text/javascript"
-        assert answer.content == script
-
-
-async def test_a_page_of_a_hundred_long_tweets_fits(mesh: Mesh) -> None:
-    async def answer(request: Any, context: Any) -> Any:
-        tweet = tweet_pb2.Tweet(content="🐦" * 280, media_ids=["m" * 64] * 4)
-        return timeline_service_pb2.GetHomeTimelineResponse(tweets=[tweet] * 150)
-
-    mesh.recorder.answers["/starling.timeline.v1.TimelineService/GetHomeTimeline"] = answer
-    got = await mesh.request("GET", HOME)
-    assert len(got.json()["tweets"]) == 150
-
-
 async def test_http_1_and_tls_1_2_are_served(mesh: Mesh) -> None:
     context = mesh.trusting()
     context.maximum_version = ssl.TLSVersion.TLSv1_2
@@ -430,18 +272,3 @@ async def test_keys_are_public(mesh: Mesh) -> None:
     answer = await mesh.request("GET", "/.well-known/jwks.json", token="")
     assert answer.json()["keys"][0]["alg"] == "ES256"
     assert isinstance(mesh.recorder.last("GetJwks").request, account_service_pb2.GetJwksRequest)
-
-
-async def raw(mesh: Mesh, request: str, context: ssl.SSLContext | None = None) -> str:
-    """What the edge answers to `request`, byte for byte, until it closes the connection."""
-    reader, writer = await asyncio.open_connection(
-        "localhost", mesh.spec.edge.port, ssl=context or mesh.trusting()
-    )
-    try:
-        writer.write(request.encode())
-        await writer.drain()
-        answer = await asyncio.wait_for(reader.read(), 10)
-    finally:
-        writer.close()
-        await writer.wait_closed()
-    return answer.decode()

@@ -1,10 +1,12 @@
-"""Who gets past a real edge: tokens, and the keys that verify them."""
+"""Who gets past a real edge, and as whom: tokens, the keys that verify them, ids in requests."""
 
 import asyncio
 import base64
 import json
+import string
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -12,9 +14,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from envoy import policy
 from tests.conftest import until
+from tests.integration.envoy_rest import error
 from tests.integration.envoy_rig import USER_ID, Mesh, jwks, mesh_spec, new_directory, running
 
 HOME = "/v1/timeline/home"
+ME = str(USER_ID)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -88,6 +92,36 @@ async def test_only_the_authorization_header_carries_a_token(mesh: Mesh) -> None
     assert (await mesh.request("GET", HOME, headers=headers, token="")).status_code == 200
 
 
+async def test_the_header_is_one_token_to_the_letter(mesh: Mesh) -> None:
+    """Each of these holds a good token, and something else."""
+    good = mesh.token()
+    letters = string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_"
+    padding = [c for c in letters if letters.index(c) // 16 == letters.index(good[-1]) // 16]
+    # The last 4 bits of an ES256 signature's last letter say nothing: decoders do not agree on them.
+    refused = [f"Bearer {good[:-1]}{letter}" for letter in padding if letter != good[-1]]
+    assert len(refused) == 15
+    refused += [f"Bearer {good}{more}" for more in ("x", "A", "=", "==", " x", ",", ".x", ";", '"')]
+    refused += [
+        f"Bearer {good} {good}",
+        f"Bearer {good}, Bearer {good}",
+        f"Bearer {good} Basic YTpi",
+    ]
+    refused += [
+        f"{scheme}{good}" for scheme in ("Basic ", "Bearer  ", "Bearer", "X Bearer ", "Bearer x ")
+    ]
+    for header in refused:
+        answer = await mesh.request("GET", HOME, headers={"authorization": header})
+        (info,) = error(answer, 401, 16)["details"]
+        assert info["reason"] == "TOKEN_INVALID", header
+        assert answer.headers["www-authenticate"].startswith('Bearer realm="https://localhost:')
+    twice = [("authorization", f"Bearer {good}")] * 2
+    assert (await mesh.client.get(mesh.url + HOME, headers=twice)).status_code == 401
+    assert not mesh.recorder.calls
+    for scheme in ("Bearer", "bearer", "BEARER", "bEaReR"):
+        answer = await mesh.request("GET", HOME, headers={"authorization": f"{scheme} {good}"})
+        assert answer.status_code == 200, scheme
+
+
 async def test_a_token_that_expires_stops_working_though_it_was_seen_before(mesh: Mesh) -> None:
     token = mesh.token(exp=int(time.time()) - 3)
     assert (await mesh.request("GET", HOME, token=token)).status_code == 200, "clocks may differ"
@@ -110,6 +144,70 @@ async def test_a_token_without_a_username_names_the_user_alone(mesh: Mesh) -> No
 async def test_an_open_call_carries_no_identity_whatever_token_it_has(mesh: Mesh) -> None:
     await mesh.request("POST", "/v1/auth/login", json={"username": "alice"})
     assert "x-starling-user-id" not in mesh.recorder.last("Login").metadata
+
+
+def calls(mesh: Mesh, is_open: bool) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Each REST call's verb, a path of it, and what the service must read from that."""
+    for method in mesh.api.methods:
+        if policy.is_open(method) == is_open:
+            for binding in method.bindings:
+                path = binding.template
+                for name, value in (("user_id", "5"), ("tweet_id", "5"), ("username", "bob")):
+                    path = path.replace(f"{{{name}}}", value)
+                named = {name: "bob" if name == "username" else 5 for name in binding.variables}
+                yield binding.verb, path.replace("{file}", "x.js"), named
+
+
+@pytest.mark.parametrize("name", ["user_id", "userId", "follower_id", "followerId"])
+async def test_ones_own_id_may_stand_anywhere_and_changes_nothing(mesh: Mesh, name: str) -> None:
+    encoded = f"%{ord(name[0]):x}{name[1:]}=%31{ME[1:]}"
+    escaped = f'{{"\\u{ord(name[0]):04x}{name[1:]}":"\\u0031{ME[1:]}"}}'
+    for verb, path, named in calls(mesh, is_open=False):
+        for query in (f"?{name}={ME}", f"?{encoded}", f"?{name}={ME}&{name}={ME}"):
+            assert (await mesh.request(verb, path + query)).status_code == 200, (verb, path, query)
+        for body in (f'{{"{name}":"{ME}"}}', f'{{"{name}":{ME}}}', f'{{"{name}":null}}', escaped):
+            answer = await mesh.request(verb, path, content=body.encode())
+            assert answer.status_code == 200, (verb, path, body, answer.text)
+        assert len(mesh.recorder.calls) == 7
+        for call in mesh.recorder.calls:
+            fields = {field.name: value for field, value in call.request.ListFields()}
+            assert fields == named, (verb, path)
+        mesh.recorder.reset()
+
+
+@pytest.mark.parametrize("name", ["user_id", "userId", "follower_id", "followerId"])
+async def test_nobody_elses_id_may_stand_anywhere(mesh: Mesh, name: str) -> None:
+    field = {"userId": "user_id", "followerId": "follower_id"}.get(name, name)
+    other = {"user_id": "userId", "follower_id": "followerId"}.get(name, field)
+    values = ('"5"', "5", f"{ME}.0", f'"{ME} "', f'"0{ME}"', '""', "true", "[]", "{}")
+    bodies = [
+        *(f'{{"{name}":{value}}}' for value in values),
+        f'{{"\\u{ord(name[0]):04x}{name[1:]}":"5"}}',
+        f'{{"{other}":"{ME}","{name}":"5"}}',
+    ]
+    queries = [
+        *(f"{name}={value}" for value in ("5", "", f"{ME}0", f"0{ME}", f"%20{ME}", "%zz")),
+        f"%{ord(name[0]):x}{name[1:]}=5",
+        f"{name}={ME}&{name}=5",
+        name,
+    ]
+    for verb, path, _ in calls(mesh, is_open=False):
+        answers = [await mesh.request(verb, path, content=body.encode()) for body in bodies]
+        answers += [await mesh.request(verb, f"{path}?{query}") for query in queries]
+        for answer in answers:
+            (info,) = error(answer, 403, 7)["details"]
+            assert info["reason"] == "IDENTITY_MISMATCH", answer.text
+            assert info["metadata"] == {"field": field}
+    assert not mesh.recorder.calls
+
+
+async def test_an_open_call_has_no_identity(mesh: Mesh) -> None:
+    for verb, path, _ in calls(mesh, is_open=True):
+        for name in ("user_id", "followerId"):
+            found = error(await mesh.request(verb, f"{path}?{name}={ME}"), 400, 3)
+            assert found["message"] == f"unknown query parameter {name}"
+            answer = await mesh.request(verb, path, content=f'{{"{name}":"5"}}'.encode())
+            assert answer.status_code == 200
 
 
 async def test_the_edge_serves_before_the_gateway_and_takes_tokens_soon_after() -> None:

@@ -219,7 +219,7 @@ def test_a_reader_sees_the_limits_that_the_services_apply(
     [
         ("POST /v1/users", "400 409 413 415 429 503 504"),
         ("POST /v1/auth/login", "400 401 413 415 429 503 504"),
-        ("POST /v1/auth/logout", "400 401 413 415 429 503 504"),
+        ("POST /v1/auth/logout", "400 401 403 413 415 429 503 504"),
         ("POST /v1/tweets", "400 401 403 413 415 429 503 504"),
         ("DELETE /v1/tweets/{tweet_id}", "400 401 403 404 429 503 504"),
         ("DELETE /v1/tweets/{tweet_id}/like", "400 401 403 404 429 503 504"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.mutants.mutant import Mutant
 
 _ACCOUNTS = "integration/test_gateway_accounts.py::"
-_REQUESTS = "integration/test_envoy_requests.py::"
+_STRICT = "integration/test_envoy_strict.py::"
 _TOKENS = "integration/test_envoy_tokens.py::"
 _LIMITS = "integration/test_envoy_limits.py::"
 
@@ -106,12 +106,52 @@ ENTRANCE = [
         "a client says who it is in a header, and is believed",
     ),
     Mutant(
-        "body-overrides-the-path",
-        "envoy/edge_filters.py",
-        '"reject_binding_body_field_collisions": True,',
+        "somebody-elses-id-passes-the-edge",
+        "envoy/requests.lua",
+        "if given ~= handle:headers():get(SUBJECT) then",
+        "if false then",
+        (_TOKENS + "test_nobody_elses_id_may_stand_anywhere",),
+        "a call that names another user, where no service looks, is done as one's own",
+    ),
+    Mutant(
+        "identity-in-one-spelling",
+        "envoy/requests.py",
+        "    names |= {other: name for name, other in IDENTITY_FIELDS.items()}\n",
         "",
-        (_REQUESTS + "test_nothing_changes_what_the_path_names",),
-        "a field in a body changes whom a path names",
+        (_TOKENS + "test_nobody_elses_id_may_stand_anywhere",),
+        "a userId in a body is nobody's business",
+    ),
+    Mutant(
+        "header-that-holds-a-token",
+        "envoy/requests.lua",
+        "return signature_at and #authorization - signature_at == 85",
+        "return true",
+        (_TOKENS + "test_the_header_is_one_token_to_the_letter",),
+        "a token with a tail, or after another scheme, is accepted",
+    ),
+    Mutant(
+        "body-fields-in-the-query",
+        "envoy/requests.py",
+        '"query": [] if takes_body else taken,',
+        '"query": taken,',
+        (_STRICT + "test_a_wrong_value_is_a_400_that_names_the_field_and_its_limits",),
+        "a password in the URL is taken, and ends in logs",
+    ),
+    Mutant(
+        "name-given-twice",
+        "envoy/requests.lua",
+        "if seen[name] or (field and seen[field]) then",
+        "if false then",
+        (_STRICT + "test_a_name_given_twice_is_a_400_that_names_it",),
+        "of a field given twice one value is dropped without a word",
+    ),
+    Mutant(
+        "numbers-with-leading-zeros",
+        "envoy/strict_json.lua",
+        'match(text, "^-?[1-9]%d*()", at) or',
+        'match(text, "^-?%d+()", at) or',
+        (_STRICT + "test_json_that_is_none_is_a_400_that_says_where",),
+        "what is no JSON is taken",
     ),
     Mutant(
         "tokens-for-others-accepted",
@@ -120,16 +160,5 @@ ENTRANCE = [
         "",
         (_TOKENS + "test_a_token_must_be_the_gateways_ours_and_in_time",),
         "a token made for another service opens this one",
-    ),
-    Mutant(
-        "tokens-in-the-query",
-        "envoy/edge_filters.py",
-        '        "from_headers": [\n'
-        '            {"name": "authorization", "value_prefix": "Bearer "},\n'
-        '            {"name": "authorization", "value_prefix": "bearer "},\n'
-        "        ],\n",
-        "",
-        (_TOKENS + "test_only_the_authorization_header_carries_a_token",),
-        "tokens are taken from URLs, and so end in logs",
     ),
 ]

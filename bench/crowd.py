@@ -7,6 +7,7 @@ because a password's hash takes a core for a tenth of a second; tokens are minte
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -22,13 +23,15 @@ from graph_svc.edge_store import Edge
 from graph_svc.user_store import Kind, UserStore
 from meshkit.background import gather_bounded
 from meshkit.cql import CqlSession, Statement
+from meshkit.errors import StarlingError
 from meshkit.snowflake import EPOCH_MS, created_at, timestamp_ms, wall_clock_ms
 from meshkit.write_clock import WriteClock
 from stack.demo.quiet import config_of
 from tweet_svc.activity_store import ActivityStore
 from tweet_svc.tweet_store import posted_rows
 
-AT_ONCE = 64
+AT_ONCE = 24
+ATTEMPTS = 6
 ROWS_A_BATCH = 30
 TOKEN_TTL_S = 7200
 WORKER = 1023
@@ -133,7 +136,14 @@ class Crowd:
         batches = [rows[at : at + ROWS_A_BATCH] for at in range(0, len(rows), ROWS_A_BATCH)]
 
         async def write(batch: Sequence[Item]) -> None:
-            await self.session.batch(batch, logged=False)
+            for attempt in range(1, ATTEMPTS + 1):
+                try:
+                    await self.session.batch(batch, logged=False)
+                    return
+                except StarlingError:  # a busy machine's Cassandra; a batch may be written twice
+                    if attempt == ATTEMPTS:
+                        raise
+                    await asyncio.sleep(attempt)
 
         await gather_bounded(AT_ONCE, write, batches)
 

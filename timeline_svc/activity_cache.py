@@ -50,17 +50,17 @@ class ActivityCache:
         self._lookups = lookups
 
     async def newest(
-        self, author_ids: Sequence[int], before: Position | None, limit: int
+        self, author_ids: Sequence[int], before: Position | None, limit: int, since_ms: int = 0
     ) -> list[AuthorActivity]:
         """Up to `limit` entries of each author strictly older than `before`, newest first, in any order of
-        authors. Without Redis it reads the store."""
+        authors; of those before `since_ms` there may be any number. Without Redis it reads the store."""
         if before is not None:
-            return await self._lookups.activity(author_ids, before, limit)
+            return await self._lookups.activity(author_ids, before, limit, since_ms)
         try:
             found, missing = await self._cached(author_ids, limit)
         except (RedisUnavailable, RedisReplyError) as error:
             log.debug("activity read without Redis", error=str(error))
-            return await self._lookups.activity(author_ids, None, limit)
+            return await self._lookups.activity(author_ids, None, limit, since_ms)
         if missing:
             generations: Generations = {}
             try:

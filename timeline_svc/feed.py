@@ -41,12 +41,13 @@ class _Source:
 
 @dataclass(slots=True)
 class Feed:
-    """Reads one reader's feed from the store."""
+    """Reads one reader's feed from the store; with `since_ms` as if it began there."""
 
     activity: ActivityCache
     lookups: Lookups
     reader_id: int
     followees: Collection[int]
+    since_ms: int = 0
     _members: frozenset[int] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -61,7 +62,7 @@ class Feed:
         authors = sorted(self._members)
         limit = max(LEAST_PER_AUTHOR, min(MOST_PER_AUTHOR, 2 * count // len(authors) + 1))
         heap: list[tuple[tuple[int, int, int], _Source]] = []
-        for author in await self.activity.newest(authors, before, limit):
+        for author in await self.activity.newest(authors, before, limit, self.since_ms):
             if author.activity:
                 source = _Source(author.author_id, list(author.activity), author.has_more)
                 heap.append((source.key(), source))
@@ -96,7 +97,7 @@ class Feed:
         last = source.entries[-1]
         before = Position(at_ms=last.at_ms, tweet_id=last.tweet_id)
         limit = min(MOST_PER_AUTHOR, 2 * len(source.entries))
-        (author,) = await self.activity.newest([source.author_id], before, limit)
+        (author,) = await self.activity.newest([source.author_id], before, limit, self.since_ms)
         source.entries = list(author.activity)
         source.has_more = author.has_more
         source.next = 0

@@ -32,6 +32,7 @@ log = get_logger(__name__)
 REBUILD_ATTEMPTS = 5
 WAIT_POLL_S = 0.01
 CURSOR_KIND = "home"
+RECENT_AT_ONCE = 10_000
 
 
 class HomeTimeline:
@@ -85,23 +86,43 @@ class HomeTimeline:
                 return shown
             before = lines[-1].position
 
+    async def since(self, reader_id: int, since_ms: int) -> list[Line]:
+        """All lines that stand at or after a time, newest first, hydrated; flags only as far as the cache
+        has them (`flag`)."""
+        found: list[Line] = []
+        before = None
+        while True:
+            lines, ended = await self._skeleton(reader_id, before, RECENT_AT_ONCE, since_ms)
+            found += await self._hydration.complete(lines)
+            if ended or lines[-1].at_ms < since_ms:
+                return [line for line in found if line.at_ms >= since_ms]
+            before = lines[-1].position
+
+    async def flag(self, reader_id: int, lines: list[Line]) -> None:
+        """Fill in the flags that are not known, and remember them."""
+        await self._learn_flags(reader_id, lines)
+
     async def _skeleton(
-        self, reader_id: int, before: Position | None, count: int
+        self, reader_id: int, before: Position | None, count: int, since_ms: int = 0
     ) -> tuple[list[Line], bool]:
-        """Up to `count` lines, and whether the feed ends with them."""
+        """Up to `count` lines, and whether the feed ends with them, as far as it is not before
+        `since_ms`; older lines may be among them."""
         try:
             cached = await self._cached(reader_id, before, count)
         except (RedisUnavailable, RedisReplyError) as error:
             log.warning("home timeline read without Redis", error=str(error))
             cached = None
         if cached is None:
-            return await self._from_store(reader_id, before, count)
+            return await self._from_store(reader_id, before, count, since_ms)
+        if cached.lines and cached.lines[-1].at_ms < since_ms:
+            return cached.lines, True
         if not cached.ended or cached.complete or len(cached.lines) >= count:
             return cached.lines, cached.ended and cached.complete
         older, ended = await self._from_store(
             reader_id,
             cached.lines[-1].position if cached.lines else before,
             count - len(cached.lines),
+            since_ms,
         )
         return cached.lines + older, ended
 
@@ -133,13 +154,12 @@ class HomeTimeline:
         return page
 
     async def _from_store(
-        self, reader_id: int, before: Position | None, count: int
+        self, reader_id: int, before: Position | None, count: int, since_ms: int
     ) -> tuple[list[Line], bool]:
         with span("feed from store"):
             followees = await self._lookups.followees(reader_id)
-            entries, ended = await Feed(self._activity, self._lookups, reader_id, followees).newest(
-                before, count
-            )
+            feed = Feed(self._activity, self._lookups, reader_id, followees, since_ms)
+            entries, ended = await feed.newest(before, count)
         lines = [
             Line(
                 entry.at_ms,

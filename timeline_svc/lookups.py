@@ -44,12 +44,15 @@ class Lookups:
         self._gate = asyncio.Semaphore(CONCURRENCY)
 
     async def activity(
-        self, author_ids: Sequence[int], before: Position | None, limit: int
+        self, author_ids: Sequence[int], before: Position | None, limit: int, since_ms: int = 0
     ) -> list[AuthorActivity]:
-        """The newest activity of each author strictly older than `before`, newest first."""
+        """The newest activity of each author strictly older than `before` and not before `since_ms`, newest
+        first."""
 
         async def ask(chunk: Sequence[int]) -> Iterable[AuthorActivity]:
-            request = ListActivityRequest(author_ids=chunk, before=before, limit=limit)
+            request = ListActivityRequest(
+                author_ids=chunk, before=before, limit=limit, since_ms=since_ms
+            )
             async with self._gate:
                 return (await self._tweets.ListActivity(request)).authors
 

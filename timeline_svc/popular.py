@@ -24,7 +24,6 @@ from .lookups import Lookups
 
 WINDOW_MS = 48 * 3600 * 1000
 MS_A_POINT = 6 * 3600 * 1000  # this much older costs as much as half the engagement
-PAGE = 500
 
 
 def score(likes: int, retweets: int, followers: int, created_ms: int) -> float:
@@ -45,7 +44,13 @@ class PopularTweets:
 
     async def top(self, reader_id: int, k: int) -> list[Line]:
         """Up to `k` lines ready to be shown, most popular first."""
-        recent = await self._recent(reader_id, time.time_ns() // 1_000_000 - WINDOW_MS)
+        since_ms = time.time_ns() // 1_000_000 - WINDOW_MS
+        # A tweet stands at or after its creation.
+        recent = [
+            line
+            for line in await self._home.since(reader_id, since_ms)
+            if timestamp_ms(line.tweet_id) >= since_ms
+        ]
         parsed = [(line, Tweet.FromString(line.to_bytes())) for line in recent]
         others = [(line, tweet) for line, tweet in parsed if tweet.user_id != reader_id]
         followers = await self._followers({tweet.user_id for _, tweet in others})
@@ -59,18 +64,9 @@ class PopularTweets:
                 line.tweet_id,
             )
 
-        return [line for line, _ in heapq.nlargest(k, others, key=rank)]
-
-    async def _recent(self, reader_id: int, since_ms: int) -> list[Line]:
-        """The feed's tweets created since. A tweet stands at or after its creation."""
-        found: list[Line] = []
-        before = None
-        while True:
-            lines = await self._home.newest(reader_id, before, PAGE)
-            found += [line for line in lines if timestamp_ms(line.tweet_id) >= since_ms]
-            if len(lines) < PAGE or lines[-1].at_ms < since_ms:
-                return found
-            before = lines[-1].position
+        top = [line for line, _ in heapq.nlargest(k, others, key=rank)]
+        await self._home.flag(reader_id, top)
+        return top
 
     async def _followers(self, author_ids: Iterable[int]) -> dict[int, int]:
         users = await self._lookups.users(sorted(author_ids))

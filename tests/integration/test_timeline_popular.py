@@ -70,9 +70,13 @@ async def test_the_list_is_the_formulas(redis: Redis, cache_config: MeshConfig, 
         user = chance.choice(USERS)
         if world.tweets[tweet_id].user_id != user:
             world.retweet(user, tweet_id, max(timestamp_ms(tweet_id) + 1, now_ms - 40 * HOUR_MS))
+    for tweet_id in chance.sample(sorted(world.tweets), 150):
+        world.likes[tweet_id, READER] = now_ms * 1000
     popular = PopularTweets(mesh.home, mesh.lookups)
     for k in (1, 10, 50):
         lines = await popular.top(READER, k)
         assert [line.tweet_id for line in lines] == by_the_formula(mesh, k, now_ms)
-        assert all(Tweet.FromString(line.to_bytes()).user_id != READER for line in lines)
+        shown = [Tweet.FromString(line.to_bytes()) for line in lines]
+        assert all(tweet.user_id != READER for tweet in shown)
+        assert [t.liked for t in shown] == [(t.tweet_id, READER) in world.likes for t in shown]
     await mesh.flush()

@@ -85,7 +85,7 @@ class World:
     # --- what timeline_svc asks
 
     async def activity(
-        self, author_ids: Sequence[int], before: Position | None, limit: int
+        self, author_ids: Sequence[int], before: Position | None, limit: int, since_ms: int = 0
     ) -> list[AuthorActivity]:
         self.activity_calls += 1
         answer = []
@@ -100,7 +100,8 @@ class World:
             done = [
                 a
                 for a in done
-                if before is None or (a.at_ms, a.tweet_id) < (before.at_ms, before.tweet_id)
+                if a.at_ms >= since_ms
+                and (before is None or (a.at_ms, a.tweet_id) < (before.at_ms, before.tweet_id))
             ]
             answer.append(
                 AuthorActivity(author_id=author, activity=done[:limit], has_more=len(done) > limit)

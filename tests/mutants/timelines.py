@@ -321,8 +321,8 @@ TIMELINES = [
     Mutant(
         "popular-without-the-window",
         "timeline_svc/popular.py",
-        "if timestamp_ms(line.tweet_id) >= since_ms]",
-        "]",
+        "if timestamp_ms(line.tweet_id) >= since_ms",
+        "if True",
         (_POPULAR,),
         "tweets older than 48 hours come back by a retweet",
     ),

@@ -217,7 +217,15 @@ async def test_with_two_instances_the_loss_of_one_is_not_noticed() -> None:
         posts = [mesh.request("POST", "/v1/tweets", json={"content": "x"}) for _ in range(20)]
         answers = await asyncio.gather(*reads, *posts)
         assert [a.status_code for a in answers] == [200] * 40, "a post may go elsewhere, unsent"
+        mesh.recorder.reset()
         await mesh.services["tweet_svc-2"].start()
+
+        async def is_back() -> bool:
+            await mesh.request("GET", "/v1/tweets/5")
+            return any(call.instance == "tweet_svc-2" for call in mesh.recorder.calls)
+
+        # Not before: for a moment there would be nobody.
+        await until(is_back, within_s=20, what="the calls to the one that came back")
         await mesh.envoys["tweet_svc.envoy"].stop()
 
         async def only_the_other() -> bool:

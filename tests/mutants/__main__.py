@@ -10,12 +10,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
+from typing import TypeVar
 
 from tests.engines import find_or_start
 from tests.mutants.catalogue import MUTANTS, PAGE, page
@@ -23,6 +26,10 @@ from tests.mutants.mutant import ROOT, Mutant
 
 MOST_S = 600
 PASSED, FAILED = 0, 1
+
+Outcome = tuple[int, str, float]
+"""pytest's exit status, what it said last, and the seconds it took."""
+T = TypeVar("T")
 
 
 def main() -> int:
@@ -60,28 +67,41 @@ def _hunt(mutants: Sequence[Mutant], jobs: int) -> int:
     try:
         with ExitStack() as stack, ThreadPoolExecutor(jobs) as pool:
             copies = [Copy(stack.enter_context(_tree()), environment) for _ in range(jobs)]
-            every = list(dict.fromkeys(test for mutant in mutants for test in mutant.caught_by))
-            print(f"Without a mutant: {len(every)} tests ", end="", flush=True)
-            outcome, told, took_s = copies[0].run(every)
-            if outcome != PASSED:
-                print(f"do not pass, so they would prove nothing:\n{told}")
-                return 1
-            print(f"pass ({took_s:.0f} s)", flush=True)
             free: SimpleQueue[Copy] = SimpleQueue()
             for copy in copies:
                 free.put(copy)
 
-            def caught(mutant: Mutant) -> bool:
+            def in_a_copy(work: Callable[[Copy], T]) -> T:
                 copy = free.get()
                 try:
-                    return copy.catches(mutant)
+                    return work(copy)
                 finally:
                     free.put(copy)
 
-            verdicts = zip(mutants, pool.map(caught, mutants), strict=True)
+            if not _sound(mutants, lambda works: list(pool.map(in_a_copy, works))):
+                return 1
+            works = [partial(Copy.catches, mutant=mutant) for mutant in mutants]
+            verdicts = zip(mutants, pool.map(in_a_copy, works), strict=True)
             return _report([mutant for mutant, was_caught in verdicts if not was_caught])
     finally:
         engines.stop()
+
+
+def _sound(mutants: Sequence[Mutant], run: Callable[[list[Work]], list[Outcome]]) -> bool:
+    """Whether all tests that mutants name pass without one."""
+    files: defaultdict[str, list[str]] = defaultdict(list)
+    for test in dict.fromkeys(test for mutant in mutants for test in mutant.caught_by):
+        files[test.partition("::")[0]].append(test)
+    number = sum(map(len, files.values()))
+    print(f"Without a mutant: {number} tests ", end="", flush=True)
+    failed = [
+        told
+        for outcome, told, _ in run([partial(Copy.run, tests=tests) for tests in files.values()])
+        if outcome != PASSED
+    ]
+    print("do not pass, so they would prove nothing:" if failed else "pass")
+    print(*failed, sep="\n\n", end="", flush=True)
+    return not failed
 
 
 def _report(survivors: Sequence[Mutant]) -> int:
@@ -121,8 +141,8 @@ class Copy:
         finally:
             file.write_text(sound)
 
-    def run(self, tests: Sequence[str]) -> tuple[int, str, float]:
-        """pytest's exit status, what it said last, and the seconds it took."""
+    def run(self, tests: Sequence[str]) -> Outcome:
+        """These tests, up to the first that fails."""
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider"]
         started = time.monotonic()
         try:
@@ -142,6 +162,9 @@ class Copy:
             return FAILED, f"no end after {MOST_S} s", MOST_S
         told = "\n".join((done.stdout + done.stderr).splitlines()[-25:])
         return done.returncode, told, time.monotonic() - started
+
+
+Work = Callable[[Copy], Outcome]
 
 
 @contextmanager

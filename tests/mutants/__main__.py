@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import shutil
 import signal
@@ -30,6 +31,7 @@ PASSED, FAILED = 0, 1
 Outcome = tuple[int, str, float]
 """pytest's exit status, what it said last, and the seconds it took."""
 T = TypeVar("T")
+_SECONDS = itertools.count(1_000_000_000)
 
 
 def main() -> int:
@@ -61,11 +63,9 @@ def _hunt(mutants: Sequence[Mutant], jobs: int) -> int:
         "CASSANDRA_CONTACT_POINTS": engines.cassandra,
         "NATS_URL": engines.nats,
         "REDIS_URL": engines.redis,
-        # A file changed twice in a second would be taken for its compiled form.
-        "PYTHONDONTWRITEBYTECODE": "1",
     }
     try:
-        with ExitStack() as stack, ThreadPoolExecutor(jobs) as pool:
+        with ThreadPoolExecutor(jobs) as pool, ExitStack() as stack:
             copies = [Copy(stack.enter_context(_tree()), environment) for _ in range(jobs)]
             free: SimpleQueue[Copy] = SimpleQueue()
             for copy in copies:
@@ -78,6 +78,7 @@ def _hunt(mutants: Sequence[Mutant], jobs: int) -> int:
                 finally:
                     free.put(copy)
 
+            stack.callback(pool.shutdown, wait=False, cancel_futures=True)
             if not _sound(mutants, lambda works: list(pool.map(in_a_copy, works))):
                 return 1
             works = [partial(Copy.catches, mutant=mutant) for mutant in mutants]
@@ -122,8 +123,11 @@ class Copy:
     def catches(self, mutant: Mutant) -> bool:
         """Whether every test that the mutant names fails; tells what happened."""
         file = self.tree / mutant.path
-        sound = file.read_text()
+        sound, sound_since = file.read_text(), file.stat().st_mtime
         file.write_text(mutant.applied_to(sound))
+        # Of its own second: by that and the size Python tells whether what it compiled before still holds.
+        since = next(_SECONDS)
+        os.utime(file, (since, since))
         try:
             for test in mutant.caught_by:
                 outcome, told, took_s = self.run([test])
@@ -140,6 +144,7 @@ class Copy:
             return True
         finally:
             file.write_text(sound)
+            os.utime(file, (sound_since, sound_since))
 
     def run(self, tests: Sequence[str]) -> Outcome:
         """These tests, up to the first that fails."""
@@ -176,7 +181,9 @@ def _tree() -> Iterator[Path]:
         capture_output=True,
         check=True,
     ).stdout.decode()
-    with tempfile.TemporaryDirectory(prefix="starling-mutants-") as made:
+    with tempfile.TemporaryDirectory(
+        prefix="starling-mutants-", ignore_cleanup_errors=True
+    ) as made:
         tree = Path(made)
         for name in filter(None, listed.split("\0")):
             if (ROOT / name).is_file():

@@ -14,6 +14,7 @@ import contextlib
 import random
 from binascii import crc_hqx
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from meshkit.log import get_logger
@@ -43,6 +44,7 @@ _ASKING = Request(None, ("ASKING",))
 _MAP = (Request(None, ("CLUSTER", "INFO")), Request(None, ("CLUSTER", "SLOTS")))
 
 
+@lru_cache(maxsize=8192)  # a key is asked for twice or more in one call
 def key_slot(key: str) -> int:
     """The slot of a key: of what stands in its first pair of braces, if anything does."""
     start = key.find("{")

@@ -24,6 +24,7 @@ from .generation import Generation, Generations
 from .line import Line, body_bytes, counts_bytes
 
 TTL_S = 24 * 3600
+TWEETS_A_SCRIPT = 500
 DELETED = b""
 _folder = resources.files(__package__) / "lua"
 FILL = Script("fill", (_folder / "fill.lua").read_text(), lineage=True)
@@ -70,14 +71,15 @@ class TweetCache:
         for key, indices in self._generation.grouped([t.tweet_id for t in tweets]).items():
             if key not in generations:
                 continue
-            keys = [key]
-            arguments: list[Argument] = [generations[key], TTL_S, as_of_us]
-            for i in indices:
-                tweet = tweets[i]
-                keys.append(self._key(tweet.tweet_id))
-                arguments.append(body_bytes(tweet))
-                arguments.append(counts_bytes(tweet.likes_count, tweet.retweets_count))
-            calls.append((keys, arguments))
+            for start in range(0, len(indices), TWEETS_A_SCRIPT):
+                keys = [key]
+                arguments: list[Argument] = [generations[key], TTL_S, as_of_us]
+                for i in indices[start : start + TWEETS_A_SCRIPT]:
+                    tweet = tweets[i]
+                    keys.append(self._key(tweet.tweet_id))
+                    arguments.append(body_bytes(tweet))
+                    arguments.append(counts_bytes(tweet.likes_count, tweet.retweets_count))
+                calls.append((keys, arguments))
         for reply in await self._redis.eval_each(FILL, calls):
             if isinstance(reply, Exception):
                 log.debug("tweets not cached", error=str(reply))

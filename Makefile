@@ -29,7 +29,7 @@ demo: $(INSTALLED) ## Load a real social graph and check every home timeline aga
 	@$(BIN)/starling demo reed98
 
 # Limits are out of the way, and one request in a hundred is traced, as where it runs for others.
-bench: $(INSTALLED) ## Measure everything that has a goal, in about 8 minutes
+bench: $(INSTALLED) ## Measure everything that has a goal, in about six minutes
 	@RATE_LIMIT_IP_RPS=1000000 RATE_LIMIT_USER_RPS=1000000 RATE_LIMIT_AUTH_PER_MIN=1000000 \
 		OTEL_TRACES_SAMPLER_ARG=0.01 $(BIN)/starling up --no-tour
 	@$(BIN)/python -m bench

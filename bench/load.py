@@ -36,6 +36,16 @@ class Result:
         """Answers a second."""
         return len(self.latencies_s) / self.seconds if self.seconds else 0.0
 
+    @property
+    def failed(self) -> int:
+        """How many were answered with anything but a 200, or not at all."""
+        return len(self.latencies_s) - self.statuses[200]
+
+    @property
+    def good_rate(self) -> float:
+        """Answers with a 200 a second."""
+        return self.statuses[200] / self.seconds if self.seconds else 0.0
+
     def percentile_ms(self, share: float) -> float:
         """The latency that `share` of the requests stayed within, in ms."""
         ordered = sorted(self.latencies_s)

@@ -6,6 +6,7 @@ Kept in `bench/` of the run directory, as JSON for programs and as Markdown for 
 from __future__ import annotations
 
 import json
+import os
 import platform
 import subprocess
 from collections.abc import Sequence
@@ -64,9 +65,15 @@ class Report:
 
     console: Console
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    load: float = field(default_factory=lambda: os.getloadavg()[0])
     figures: list[Figure] = field(default_factory=list)
     sections: list[Section] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+
+    @property
+    def where(self) -> str:
+        """The machine, and how busy it was before."""
+        return f"{machine()} Load average before: {self.load:.1f}."
 
     def say(self, text: str) -> None:
         """What is being done."""
@@ -94,6 +101,14 @@ class Report:
         """A figure for the summary."""
         self.figures.append(Figure(name, value, unit, at_least, at_most))
 
+    def mark(self) -> tuple[int, int]:
+        """Where it stands, to come `back` to."""
+        return len(self.figures), len(self.sections)
+
+    def back(self, mark: tuple[int, int]) -> None:
+        """Forgets what was found since."""
+        del self.figures[mark[0] :], self.sections[mark[1] :]
+
     def failed(self, what: str) -> None:
         """A benchmark came to no figure."""
         self.failures.append(what)
@@ -103,14 +118,14 @@ class Report:
         """Prints the summary and writes both files; the path of the Markdown."""
         summary = Section("Figures", ("figure", "value", "goal", ""), _summary(self.figures))
         self.console.print(_table(summary))
-        self.say(machine())
+        self.say(self.where)
         for failure in self.failures:
             self.console.print(f"[red]{escape(failure)}[/]", highlight=False, soft_wrap=True)
         folder.mkdir(parents=True, exist_ok=True)
         name = self.started.strftime("%Y-%m-%dT%H%M%SZ")
         content = {
             "started": self.started.isoformat(timespec="seconds"),
-            "machine": machine(),
+            "machine": self.where,
             "commit": _commit(),
             "figures": [
                 {**asdict(figure), "goal": figure.goal, "verdict": figure.verdict}
@@ -122,7 +137,7 @@ class Report:
         (folder / f"{name}.json").write_text(json.dumps(content, indent=2, ensure_ascii=False))
         markdown = [
             f"# {content['started']}, commit {content['commit']}",
-            machine(),
+            self.where,
             *(_markdown(section) for section in (summary, *self.sections)),
             *self.failures,
         ]

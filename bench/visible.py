@@ -12,8 +12,9 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from bench.cached import LEASE_S, install
 from bench.cpu import CpuMeter
@@ -21,6 +22,7 @@ from bench.crowd import Crowd, content, crowd
 from bench.load import BenchmarkError, Client, Result, get, post
 from bench.mesh import Mesh, Person
 from bench.report import Report
+from meshkit.background import gather_bounded
 from meshkit.redis import Redis
 from timeline_svc.config import TimelineConfig
 from timeline_svc.timeline_cache import TimelineCache
@@ -129,7 +131,9 @@ async def _post_and_see(
 ) -> None:
     text = content(number)
     started = time.perf_counter()
-    posted = asyncio.create_task(writer.answer(0, _post(stage.author, text)))
+
+    async def write() -> None:
+        await writer.answer(0, _post(stage.author, text))
 
     async def see(index: int, reader: Person) -> None:
         request, wanted = get(NEWEST, reader.token), text.encode()
@@ -139,8 +143,11 @@ async def _post_and_see(
             await asyncio.sleep(ASK_AGAIN_S)
         result.latencies_s.append(time.perf_counter() - started)
 
-    await asyncio.gather(*(see(index, reader) for index, reader in enumerate(sample)))
-    await posted
+    work: list[Callable[[], Awaitable[None]]] = [
+        write,
+        *(partial(see, index, reader) for index, reader in enumerate(sample)),
+    ]
+    await gather_bounded(len(work), lambda each: each(), work)
 
 
 def _post(author: Person, text: str) -> bytes:

@@ -14,7 +14,7 @@ from meshkit.redis_cluster import key_slot
 from tests.conftest import until
 from tests.integration.valkey_cluster import WITHIN_S, Node, ValkeyCluster
 
-TIMEOUT_S = 1.0
+TIMEOUT_S = 2.0
 KEYS = [f"key:{{{number}}}" for number in range(60)]
 WRITE = Script("write", "return redis.call('SET', KEYS[1], ARGV[1] .. ARGV[2])", lineage=True)
 COUNT = Script("count", "return redis.call('INCRBY', KEYS[1], ARGV[1])")
@@ -127,6 +127,7 @@ async def test_a_dead_primary_is_replaced(cluster: ValkeyCluster, redis: Redis) 
     replica = await cluster.replica_of(dead)
     # What is written is also on the replica, and yet of another lineage once it is promoted.
     await until(lambda: has(replica, lost[-1]), WITHIN_S, "replication")
+    replica.signal(signal.SIGSTOP)  # until we have seen how it is without it
     dead.kill()
     with pytest.raises(RedisUnavailable):
         await redis.call("GET", lost[0])
@@ -138,6 +139,7 @@ async def test_a_dead_primary_is_replaced(cluster: ValkeyCluster, redis: Redis) 
         key in lost for key in KEYS
     ]
 
+    replica.signal(signal.SIGCONT)
     await until(lambda: works(redis, lost[0]), WITHIN_S, "the promoted replica")
     assert await redis.call("GET", lost[0]) is not None
     assert await redis.mget_current(lost) == [None] * len(lost)
@@ -157,6 +159,7 @@ async def test_a_stopped_primary_holds_nobody_for_long(
     stopped = await cluster.owner(KEYS[0])
     others = [key for key in KEYS if await cluster.owner(key) is not stopped]
     replica = await cluster.replica_of(stopped)
+    replica.signal(signal.SIGSTOP)  # until we have seen how it is without it
     stopped.signal(signal.SIGSTOP)
     try:
         with pytest.raises(RedisUnavailable):
@@ -166,6 +169,7 @@ async def test_a_stopped_primary_holds_nobody_for_long(
             await redis.call("GET", KEYS[0])
         assert time.monotonic() - started < TIMEOUT_S, "its breaker is open"
         await redis.call("SET", others[0], "1")
+        replica.signal(signal.SIGCONT)
         await until(lambda: works(redis, KEYS[0]), WITHIN_S, "the promoted replica")
         await redis.call("SET", KEYS[0], "kept")
     finally:

@@ -182,7 +182,9 @@ class ValkeyCluster:
     async def heal(self) -> None:
         """Start what was killed, and wait until every shard has its replica again."""
         for node in self.nodes:
-            if node.process is None:
+            if node.process is not None:
+                node.signal(signal.SIGCONT)  # a test that failed may have left it stopped
+            else:
                 node.start()
                 await until(node.answers, WITHIN_S, "a node that answers")
 

@@ -127,6 +127,10 @@ def _settings(data: Path, host: str, port: int, storage_port: int, nodes: int) -
         "commitlog_sync": "group",
         "commitlog_sync_group_window": "5ms",
         "commitlog_segment_size": "8MiB",
+        # The default (stop) leaves a process that serves nobody and never will: after a full disk, say.
+        # One that ends is started again until it can write.
+        "disk_failure_policy": "die",
+        "commit_failure_policy": "die",
         "commitlog_total_space": "256MiB",
         "memtable_heap_space": "48MiB",
         "memtable_offheap_space": "48MiB",

@@ -11,13 +11,14 @@ import psutil
 
 from stack.orphans import MARKER
 from stack.ports import check_free
-from stack.process import NotReadyError, Process
+from stack.process import NotReadyError, Probe, Process
 from stack.run_dir import RunDir
 from stack.state import ProcessStatus
 
 log = logging.getLogger("supervisor")
 
 PROBE_INTERVAL_S = 0.1
+SOUND_INTERVAL_S = 3.0
 LONGEST_LOG_BYTES = 20_000_000
 """A log that is longer when its process is started is put aside as `.log.1`."""
 
@@ -68,8 +69,23 @@ class SupervisedProcess:
         self._changed()
 
     async def ended(self) -> str:
-        """Waits until it ends; how it did."""
-        return _ending(await self._child.wait()) if self._child else "it was not started"
+        """Waits until it ends, or ends it if it is found unsound; how it did."""
+        if not self._child:
+            return "it was not started"
+        if not self.process.sound:
+            return _ending(await self._child.wait())
+        watch = asyncio.create_task(self._until_unsound(self.process.sound))
+        try:
+            end = asyncio.create_task(self._child.wait())
+            await asyncio.wait((watch, end), return_when=asyncio.FIRST_COMPLETED)
+            if end.done():
+                return _ending(end.result())
+            reason = await watch
+            log.warning("%s is ended: %s", self.process.name, reason)
+            await self._terminate(self._child)
+            return reason
+        finally:
+            watch.cancel()
 
     @property
     def replaced(self) -> bool:
@@ -94,16 +110,7 @@ class SupervisedProcess:
     async def stop(self) -> None:
         """Ends it for good: SIGTERM, and SIGKILL if that is not heard in time."""
         if self._child and self._child.returncode is None:
-            with suppress(ProcessLookupError):
-                self._child.terminate()
-            try:
-                async with asyncio.timeout(self.process.stop_timeout_s):
-                    await self._child.wait()
-                log.info("%s stopped", self.process.name)
-            except TimeoutError:
-                waited_s = self.process.stop_timeout_s
-                log.warning("%s did not stop in %.0f s: killed", self.process.name, waited_s)
-                await self._kill(self._child)
+            await self._terminate(self._child)
         self.status.state = "stopped"
         self.gone.set()
         self._changed()
@@ -147,6 +154,30 @@ class SupervisedProcess:
                 self._answer = str(error) or type(error).__name__
             await asyncio.sleep(PROBE_INTERVAL_S)
         raise NotReadyError(_ending(child.returncode))
+
+    async def _until_unsound(self, sound: Probe) -> str:
+        """Asks until the answer is that it is not; the answer."""
+        while True:
+            await asyncio.sleep(SOUND_INTERVAL_S)
+            try:
+                await sound()
+            except NotReadyError as error:
+                return str(error)
+            except OSError:
+                continue
+
+    async def _terminate(self, child: asyncio.subprocess.Process) -> None:
+        """SIGTERM, and SIGKILL if that is not heard in time."""
+        with suppress(ProcessLookupError):
+            child.terminate()
+        try:
+            async with asyncio.timeout(self.process.stop_timeout_s):
+                await child.wait()
+            log.info("%s stopped", self.process.name)
+        except TimeoutError:
+            waited_s = self.process.stop_timeout_s
+            log.warning("%s did not stop in %.0f s: killed", self.process.name, waited_s)
+            await self._kill(child)
 
     async def _kill(self, child: asyncio.subprocess.Process) -> None:
         """SIGKILL, for it and what it may have started."""

@@ -69,6 +69,7 @@ def _server(run: RunDir, ports: Mapping[str, int], name: str, scale: Scale) -> P
         name=name,
         command=(str(_binary()), "--config", str(config)),
         ready=probes.http_ok(monitor_port, "/healthz?js-enabled-only=true"),
+        sound=probes.nats_writes(monitor_port),
         prepare=prepare,
         ports=(port, monitor_port, *([ports[f"{name}.route"]] if scale.nats > 1 else [])),
         addresses={

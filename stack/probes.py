@@ -63,6 +63,20 @@ def http_ok(port: int, path: str) -> Probe:
     return probe
 
 
+def nats_writes(monitor_port: int) -> Probe:
+    """This NATS server writes its streams. One that could not, when the disk was full, refuses what comes for
+    that stream until it is started anew; its health tells. All else that its health tells passes."""
+
+    async def probe() -> None:
+        try:
+            await asyncio.to_thread(_get, monitor_port, "/healthz")
+        except NotReadyError as error:
+            if "write error" in str(error):
+                raise
+
+    return probe
+
+
 def envoy_upstreams(*admin_ports: int) -> Probe:
     """Every host that these Envoys send to passes its health check: calls will not meet a 503."""
 

@@ -27,6 +27,9 @@ class Process:
     """Names of those that are stopped after it too, though it starts without them."""
     ready: Probe | None = None
     """None: it is ready when it was started (or, if `once`, when it ended with 0)."""
+    sound: Probe | None = None
+    """Asked again and again once it is ready. NotReadyError says that only a fresh start can mend it; that
+    it does not answer says nothing."""
     prepare: Callable[[], None] | None = None
     """Writes its configuration; called in a thread before its first start. Raises StackError."""
     env: Mapping[str, str] = field(default_factory=dict)

@@ -68,6 +68,7 @@ def main(
         seed, tweets, steps, minutes * 60, Rates(posts=rate), size, overlap, command=command
     )
     out = OUT / str(seed)
+    shutil.rmtree(out, ignore_errors=True)
     try:
         with uvloop_runner() as runner:
             done = runner.run(_watched(mesh, options, out, console))

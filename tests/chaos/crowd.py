@@ -81,7 +81,7 @@ async def gather(rest: Rest, size: Size, chance: random.Random) -> Crowd:
     async def follow(edge: tuple[int, int]) -> None:
         async with gate:
             follower, followee = people[edge[0]], people[edge[1]]
-            await rest.must("POST", f"/v1/users/{followee.user_id}/follow", follower, json={})
+            await rest.must("POST", f"/v1/users/{followee.user_id}/follow", follower, body={})
 
     await asyncio.gather(*map(follow, edges))
     return Crowd(

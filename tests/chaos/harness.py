@@ -45,6 +45,7 @@ class Options:
 class Run:
     """What a run left: for the report, and for tests that go on with it."""
 
+    out: Path
     crowd: Crowd
     history: History
     steps: list[StepDone]
@@ -73,7 +74,7 @@ async def run(mesh: Mesh, options: Options, out: Path, steps: Iterable[Step] | N
     verdict.whole_after_s = after_s
     verdict.write(out / "verdict.json")
     (out / "report.html").write_text(page(verdict, history, done))
-    return Run(crowd, history, done, reading, verdict)
+    return Run(out, crowd, history, done, reading, verdict)
 
 
 async def _storm(

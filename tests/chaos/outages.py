@@ -1,7 +1,8 @@
 """What each kind of fault cost those who called: from the history, and the times of the faults.
 
-A request belongs to the last step that had begun when it was due, until the next begins. Only first attempts
-count: repeats are made because something failed already.
+A request belongs to the last step that had begun when it was due; or, if it failed though all was mended
+then, to the step that began before it ended. Only first attempts count: repeats are made because something
+failed already.
 """
 
 from __future__ import annotations
@@ -83,7 +84,11 @@ def costs(
     begins = [step.begun_s for step in steps]
     during: list[list[Attempt]] = [[] for _ in range(len(steps) + 1)]
     for attempt in firsts:
-        during[bisect_right(begins, attempt.started_s)].append(attempt)
+        at = bisect_right(begins, attempt.started_s)
+        mended = at == 0 or steps[at - 1].mended_s <= attempt.started_s
+        if attempt.outcome != "ok" and mended:
+            at = max(at, min(at + 1, bisect_right(begins, attempt.ended_s)))
+        during[at].append(attempt)
     by_name: dict[str, list[list[Attempt]]] = defaultdict(list)
     by_name[BEFORE].append(during[0])
     for step, its in zip(steps, during[1:], strict=True):

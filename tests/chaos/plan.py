@@ -10,12 +10,12 @@ from typing import Literal
 
 Action = Literal["kill", "terminate", "pause", "flush", "fill"]
 
-ENGINES = ("cassandra", "nats", "redis")
-STORES_ON_DISK = ("cassandra", "nats")
 TELEMETRY = ("zipkin",)
 
 PAUSE_S = (1.0, 15.0)
-FULL_S = (4.0, 8.0)
+FULL_S = {"nats": (4.0, 8.0), "cassandra": (20.0, 40.0)}
+"""Cassandra writes into files that it made before; so long, that it needs a new one."""
+
 REST_S = (2.0, 8.0)
 SECOND_AFTER_S = (0.0, 2.0)
 
@@ -69,7 +69,7 @@ def catalogue(processes: Iterable[str]) -> list[tuple[Action, str]]:
         faults += [("terminate", kind), ("pause", kind)]
         if kind == "redis":
             faults.append(("flush", kind))
-        if kind in STORES_ON_DISK:
+        if kind in FULL_S:
             faults.append(("fill", kind))
     return faults
 
@@ -106,5 +106,9 @@ def _fault(
 ) -> Fault:
     action, kind = what
     process = chance.choice(sorted(instances[kind]))
-    lasts_s = {"pause": chance.uniform(*PAUSE_S), "fill": chance.uniform(*FULL_S)}.get(action, 0.0)
+    lasts_s = 0.0
+    if action == "pause":
+        lasts_s = chance.uniform(*PAUSE_S)
+    elif action == "fill":
+        lasts_s = chance.uniform(*FULL_S[kind])
     return Fault(action, process, round(lasts_s, 1), round(after_s, 1))

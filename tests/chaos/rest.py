@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import http
+import json
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from typing import Any
-
-import httpx
+from urllib.parse import urlencode
 
 from stack.tls import client_context
 from tests.e2e.mesh import Mesh
 
 from .checker import Entry, FeedName, Reading
+from .connections import Connections, NoAnswerError
 from .history import Outcome
 
-CALL_TIMEOUT_S = 15.0
-"""The edge ends a call after 10 s; it may itself be stopped for longer."""
+Json = dict[str, Any]
 
 PAGE = 100
 READERS_AT_ONCE = 6
@@ -38,53 +39,54 @@ class Answer:
 
     outcome: Outcome
     status: int
-    body: dict[str, Any]
+    body: Json
     reason: str = ""
 
 
 class Rest:
-    """As many connections as there are calls under way."""
+    """The calls."""
 
     def __init__(self, mesh: Mesh) -> None:
-        self._client = httpx.AsyncClient(
-            base_url=mesh.api,
-            verify=client_context(mesh.ca),
-            timeout=CALL_TIMEOUT_S,
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=64),
-        )
+        port = int(mesh.api.rpartition(":")[2])
+        self._connections = Connections(port, client_context(mesh.ca))
 
     async def __aenter__(self) -> Rest:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._client.aclose()
+        self._connections.close()
 
     async def call(
-        self, method: str, path: str, person: Person | None = None, **options: Any
+        self,
+        method: str,
+        path: str,
+        person: Person | None = None,
+        *,
+        body: Json | None = None,
+        key: str = "",
     ) -> Answer:
         """Makes a call. Raises nothing that the network or the mesh may be to blame for."""
-        headers = {"Authorization": f"Bearer {person.token}"} if person else {}
-        headers |= options.pop("headers", {})
         try:
-            async with asyncio.timeout(CALL_TIMEOUT_S):
-                response = await self._client.request(method, path, headers=headers, **options)
-        except (httpx.HTTPError, TimeoutError) as error:
-            return Answer("unknown", 0, {}, type(error).__name__)
-        status = response.status_code
-        if status == httpx.codes.OK:
-            return Answer("ok", status, response.json())
+            status, content = await self._connections.ask(
+                method, path, token=person.token if person else "", body=body, key=key
+            )
+        except NoAnswerError as error:
+            return Answer("unknown", 0, {}, str(error))
+        if status == http.HTTPStatus.OK:
+            return Answer("ok", status, json.loads(content))
         # The contract: 4xx says that nothing was done. 503 and 504 leave it open.
-        return Answer("refused" if status < 500 else "unknown", status, {}, response.text[:500])
+        outcome: Outcome = "refused" if status < 500 else "unknown"
+        return Answer(outcome, status, {}, content[:500].decode(errors="replace"))
 
     async def must(
-        self, method: str, path: str, person: Person | None = None, **options: Any
-    ) -> dict[str, Any]:
+        self, method: str, path: str, person: Person | None = None, *, body: Json | None = None
+    ) -> Json:
         """The body of a call that is repeated while it is not answered with success.
 
         Raises AssertionError when it is refused, or after READ_TRIES.
         """
         for number in range(READ_TRIES):
-            answer = await self.call(method, path, person, **options)
+            answer = await self.call(method, path, person, body=body)
             if answer.outcome == "ok":
                 return answer.body
             assert answer.outcome == "unknown", f"{method} {path}: {answer.status} {answer.reason}"
@@ -94,14 +96,15 @@ class Rest:
     async def register(self, username: str) -> Person:
         """A new person."""
         body = {"username": username, "display_name": username, "password": "correct horse"}
-        answer = await self.must("POST", "/v1/users", json=body)
+        answer = await self.must("POST", "/v1/users", body=body)
         return Person(answer["user"]["user_id"], username, answer["access_token"])
 
     async def tweets(self, path: str, person: Person) -> AsyncIterator[Entry]:
         """A list of tweets to its end."""
         cursor = ""
         while True:
-            page = await self.must("GET", path, person, params={"limit": PAGE, "cursor": cursor})
+            query = urlencode({"limit": PAGE, "cursor": cursor})
+            page = await self.must("GET", f"{path}?{query}", person)
             for tweet in page["tweets"]:
                 yield Entry(
                     tweet["tweet_id"], tweet["created_at"], tweet["user_id"], tweet["content"]

@@ -42,7 +42,7 @@ class Verdict:
     """From the last answer, or the last fault's end, until every feed was right."""
     findings: list[str] = field(default_factory=list)
     posts: list[Cost] = field(default_factory=list)
-    reads: list[Cost] = field(default_factory=list)
+    homes: list[Cost] = field(default_factory=list)
     everything: list[Cost] = field(default_factory=list)
     availability: float = 1.0
 
@@ -95,9 +95,13 @@ def sum_up(
         feeds=0,
         entries=0,
         whole_after_s=0.0,
-        findings=[str(violation) for violation in violations] + surprises(history),
+        findings=[
+            *(str(violation) for violation in violations),
+            *(f"not mended: {d.failure}" for step in steps for d in step.faults if d.failure),
+            *surprises(history),
+        ],
         posts=costs(history.attempts, steps, ("post",)),
-        reads=costs(history.attempts, steps, READS),
+        homes=costs(history.attempts, steps, ("home",)),
         everything=everything,
         availability=availability(everything, processes),
     )

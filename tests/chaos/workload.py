@@ -19,10 +19,10 @@ from .rest import Answer, Person, Rest
 IN_FLIGHT = 400
 """Requests under way at most; what is due beyond is skipped, and counted."""
 
-PATIENCE = 10
+PATIENCE = 6
 """How often a post without an answer is tried in all."""
 
-LONGEST_PAUSE_S = 4.0
+LONGEST_PAUSE_S = 8.0
 TURN_S = 0.002
 
 
@@ -35,7 +35,7 @@ class Rates:
     user_timelines: float = 2.0
     profiles: float = 2.0
     logins: float = 0.25
-    repeated: float = 0.7
+    repeated: float = 0.5
     """The share of posts without an answer that are repeated."""
     replayed: float = 0.03
     """The share of acknowledged posts that are sent again."""
@@ -110,7 +110,7 @@ class Workload:
             return
         tweet_id = str(answer.body["tweet_id"])
         if fate < self._rates.replayed:
-            await self._pause(5)
+            await self._pause(4)
             await self._try_post(self._history.now(), author, key, content, number + 1)
         elif fate < self._rates.replayed + self._rates.deleted:
             await self._delete(author, key, tweet_id)
@@ -131,17 +131,13 @@ class Workload:
         self, due: float, author: Person, key: str, content: str, number: int
     ) -> Answer:
         answer = await self._rest.call(
-            "POST",
-            "/v1/tweets",
-            author,
-            json={"content": content},
-            headers={"Idempotency-Key": key},
+            "POST", "/v1/tweets", author, body={"content": content}, key=key
         )
         self._note("post", due, author, answer, key=key, content=content, number=number)
         return answer
 
     async def _delete(self, author: Person, key: str, tweet_id: str) -> None:
-        await self._pause(4)
+        await self._pause(2)
         for number in range(1, PATIENCE + 1):
             due = self._history.now()
             answer = await self._rest.call("DELETE", f"/v1/tweets/{tweet_id}", author)
@@ -173,7 +169,7 @@ class Workload:
     async def _log_in(self, due: float) -> None:
         person = self._chance.choice(self._crowd.readers)
         body = {"username": person.username, "password": "correct horse"}
-        answer = await self._rest.call("POST", "/v1/auth/login", json=body)
+        answer = await self._rest.call("POST", "/v1/auth/login", body=body)
         self._note("login", due, person, answer)
 
     async def _read(self, kind: Kind, due: float, person: Person, path: str) -> None:
@@ -196,5 +192,5 @@ class Workload:
         )
 
     async def _pause(self, step: int) -> None:
-        most_s = min(LONGEST_PAUSE_S, 0.25 * 2**step)
+        most_s = min(LONGEST_PAUSE_S, 0.5 * 2**step)
         await asyncio.sleep(self._chance.uniform(0.5, 1.0) * most_s)

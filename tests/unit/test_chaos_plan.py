@@ -6,6 +6,7 @@ import random
 import resource
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -95,16 +96,17 @@ def test_costs_are_those_of_the_fault_they_fall_under() -> None:
     attempts = [asked(float(second)) for second in range(10)]
     attempts += [asked(10 + s, "unknown" if 2 <= s < 4 else "ok") for s in range(11)]
     attempts += [asked(22 + s, took_s=0.5) for s in range(9)]
+    attempts.append(asked(9.5, "unknown", took_s=1.0))  # was under way when the fault began
     steps = [step_at(10, "edge"), step_at(21.5, "nats-2")]
     edge, nats, before = costs(attempts, steps, ("post",))
     assert (before.fault, before.requests, before.failed) == (BEFORE, 10, 0)
     assert (edge.fault, edge.requests, edge.failed, edge.longest_outage_s) == (
         "kill edge",
-        11,
-        2,
+        12,
+        3,
         2,
     )
-    assert edge.lost_s == pytest.approx(10 * 2 / 11)
+    assert edge.lost_s == pytest.approx(10.5 * 3 / 12)
     assert (nats.fault, nats.failed, round(nats.p50_ms)) == ("kill nats", 0, 500)
     year = 365 * 86_400
     assert availability([edge, nats], ["edge", "edge-2", "nats"]) == pytest.approx(
@@ -126,6 +128,14 @@ def test_the_page_shows_what_was_found() -> None:
     bad = page(verdict, history, steps)
     assert "FAILED: 1 findings" in bad
     assert "lost: &lt;one&gt;" in bad
+
+
+def test_a_process_that_did_not_come_back_is_a_finding() -> None:
+    step = step_at(1.0, "nats")
+    [done] = step.faults
+    steps = [replace(step, faults=(replace(done, failure="kill nats: it never came"),))]
+    verdict = sum_up(1, "", SINGLE, History(), steps, [])
+    assert verdict.findings == ["not mended: kill nats: it never came"]
 
 
 def test_answers_that_no_fault_excuses_are_findings() -> None:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import psutil
 import pytest
 
-from stack import settings, state
+from stack import child, settings, state
 from stack.process import NotReadyError, Process
 from stack.run_dir import RunDir
 from stack.supervisor import Supervisor
@@ -213,3 +213,39 @@ async def test_new_settings_start_again_only_what_depends_on_them(
     assert psutil.Process(pid(run, "svc")).environ()["CELEBRITY_FOLLOWERS"] == "5"
     os.kill(os.getpid(), signal.SIGTERM)
     await task
+
+
+async def test_a_process_that_only_a_fresh_start_can_mend_is_started_again(
+    run: RunDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(child, "SOUND_INTERVAL_S", 0.05)
+    sick: set[int] = set()
+    silent: set[int] = set()
+    asked: list[int] = []
+
+    async def sound() -> None:
+        asked.append(pid(run, "store"))
+        if asked[-1] in silent:
+            raise TimeoutError
+        if asked[-1] in sick:
+            raise NotReadyError("it cannot write")
+
+    async with supervised(run, Process("store", SLEEP, sound=sound)):
+        await until(lambda: phase(run) == "up" and asked)
+        first = pid(run, "store")
+        silent.add(first)  # that it does not answer is no reason to end it
+        asked.clear()
+        await until(lambda: len(asked) > 3)
+        assert pid(run, "store") == first
+        silent.clear()
+        sick.add(first)
+        await until(lambda: pid(run, "store") != first)
+        assert not alive(first)
+        await until(lambda: (found := entry(run, "store")) and found.state == "ready")
+        second = pid(run, "store")
+        assert (found := entry(run, "store"))
+        assert found.reason == "it cannot write"
+        asked.clear()
+        await until(lambda: len(asked) > 3)
+        assert pid(run, "store") == second
+    assert not alive(second)

@@ -274,7 +274,7 @@ TIMELINES = [
         "timeline_svc/celebrity_log.py",
         "if event.withdrawn",
         "if False",
-        (_WALK, _LOG + "test_what_came_since_in_order"),
+        (_LOG + "test_what_came_since_in_order",),
         "a celebrity's retweet stays in feeds after it was undone",
     ),
     Mutant(

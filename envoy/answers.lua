@@ -4,6 +4,19 @@
 local INTERNAL = '{"code":13,"message":"internal error","details":[{"@type":'
   .. '"type.googleapis.com/google.rpc.ErrorInfo","reason":"INTERNAL","domain":"edge.starling"}]}'
 
+local UNAVAILABLE = '{"code":14,"message":"the service is stopping; try again","details":[{"@type":'
+  .. '"type.googleapis.com/google.rpc.ErrorInfo","reason":"UNAVAILABLE","domain":"edge.starling"}]}'
+
+-- Who asked still waits: it is the server that cancelled, because it stops.
+local function unavailable(handle)
+  local buffer = handle:body(true)
+  local headers = handle:headers()
+  headers:replace(":status", "503")
+  headers:replace("content-length", buffer:setBytes(UNAVAILABLE))
+  headers:replace("content-type", "application/json")
+  headers:replace("retry-after", "1")
+end
+
 local function hide_unknown(handle)
   local buffer = handle:body()
   if buffer and buffer:getBytes(0, buffer:length()):find('^{"code":2,') then
@@ -21,6 +34,8 @@ function envoy_on_response(handle)
     if not headers:get("retry-after") then
       headers:add("retry-after", "1")
     end
+  elseif status == "499" then
+    unavailable(handle)
   elseif status == "500" then
     hide_unknown(handle)
   end

@@ -108,7 +108,7 @@ def retry_policy(method: Method) -> Json:
     """
     not_sent = "connect-failure,refused-stream,reset-before-request,retriable-headers"
     return {
-        "retry_on": f"{not_sent},reset,unavailable" if method.repeatable else not_sent,
+        "retry_on": f"{not_sent},reset,unavailable,cancelled" if method.repeatable else not_sent,
         "num_retries": 2,
         "retriable_headers": [{"name": NOT_SENT_HEADER, "present_match": True}],
         "retry_back_off": {"base_interval": seconds(0.025), "max_interval": seconds(0.25)},

@@ -18,7 +18,7 @@ import pytest
 from .mesh import Mesh
 from .rest import Person, Rest
 
-FAULTS_LAST = ("test_model", "test_limits", "test_demo", "test_faults")
+FAULTS_LAST = ("test_model", "test_limits", "test_demo", "test_faults", "test_chaos")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

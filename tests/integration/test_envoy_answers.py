@@ -74,6 +74,24 @@ async def test_what_a_service_refuses_becomes_json(
     assert "grpc-status" not in answer.headers
 
 
+async def test_a_service_that_stops_is_unavailable(mesh: Mesh) -> None:
+    calls = []
+
+    async def stops(request: Any, context: Any) -> Any:
+        calls.append(context)
+        await context.abort(grpc.StatusCode.CANCELLED, "CANCELLED")
+
+    mesh.recorder.answers["/starling.tweet.v1.TweetService/PostTweet"] = stops
+    answer = await mesh.request("POST", "/v1/tweets", json={"content": "x"})
+    body = error(answer, 503, 14)
+    assert body["details"][0]["reason"] == "UNAVAILABLE"
+    assert answer.headers["retry-after"] == "1"
+    assert len(calls) == 1
+    mesh.recorder.answers["/starling.timeline.v1.TimelineService/GetHomeTimeline"] = stops
+    error(await mesh.request("GET", HOME), 503, 14)
+    assert len(calls) == 4  # safe to repeat, so it was repeated twice
+
+
 async def test_an_exceptions_text_does_not_get_out(mesh: Mesh) -> None:
     async def fail(request: Any, context: Any) -> Any:
         raise RuntimeError("the secret")

@@ -17,6 +17,21 @@ local function unavailable(handle)
   headers:replace("retry-after", "1")
 end
 
+-- What a proxy or gRPC itself says when time is over or a service away has no reason: here it gets one.
+local function give_reason(handle, reason)
+  local buffer = handle:body()
+  if not buffer then
+    return
+  end
+  local text = buffer:getBytes(0, buffer:length())
+  local start = text:match('^({.*"details":%[)%]}%s*$')
+  if start then
+    local whole = start .. '{"@type":"type.googleapis.com/google.rpc.ErrorInfo","reason":"' .. reason
+      .. '","domain":"edge.starling"}]}'
+    handle:headers():replace("content-length", buffer:setBytes(whole))
+  end
+end
+
 local function hide_unknown(handle)
   local buffer = handle:body()
   if buffer and buffer:getBytes(0, buffer:length()):find('^{"code":2,') then
@@ -34,6 +49,11 @@ function envoy_on_response(handle)
     if not headers:get("retry-after") then
       headers:add("retry-after", "1")
     end
+    if status == "503" then
+      give_reason(handle, "UNAVAILABLE")
+    end
+  elseif status == "504" then
+    give_reason(handle, "DEADLINE_EXCEEDED")
   elseif status == "499" then
     unavailable(handle)
   elseif status == "500" then

@@ -92,6 +92,27 @@ async def test_a_service_that_stops_is_unavailable(mesh: Mesh) -> None:
     assert len(calls) == 4  # safe to repeat, so it was repeated twice
 
 
+@pytest.mark.parametrize(
+    ("grpc_code", "status", "reason"),
+    [
+        (grpc.StatusCode.UNAVAILABLE, 503, "UNAVAILABLE"),
+        (grpc.StatusCode.DEADLINE_EXCEEDED, 504, "DEADLINE_EXCEEDED"),
+    ],
+)
+async def test_what_grpc_says_itself_gets_a_reason(
+    mesh: Mesh, grpc_code: grpc.StatusCode, status: int, reason: str
+) -> None:
+    async def fail(request: Any, context: Any) -> Any:
+        await context.abort(grpc_code, 'time is "over", {"details":[]} or so')
+
+    mesh.recorder.answers["/starling.tweet.v1.TweetService/PostTweet"] = fail
+    answer = await mesh.request("POST", "/v1/tweets", json={"content": "x"})
+    body = error(answer, status, grpc_code.value[0])
+    assert body["message"] == 'time is "over", {"details":[]} or so'
+    [info] = body["details"]
+    assert info["reason"] == reason
+
+
 async def test_an_exceptions_text_does_not_get_out(mesh: Mesh) -> None:
     async def fail(request: Any, context: Any) -> Any:
         raise RuntimeError("the secret")

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from envoy import policy
 from envoy.api import Method
 from envoy.extension import Json, extension, seconds
 from envoy.spec import AccessLog, TracingSpec
@@ -108,7 +109,9 @@ def retry_policy(method: Method) -> Json:
     """
     not_sent = "connect-failure,refused-stream,reset-before-request,retriable-headers"
     return {
-        "retry_on": f"{not_sent},reset,unavailable,cancelled" if method.repeatable else not_sent,
+        "retry_on": f"{not_sent},reset,unavailable,cancelled"
+        if policy.is_repeated(method)
+        else not_sent,
         "num_retries": 2,
         "retriable_headers": [{"name": NOT_SENT_HEADER, "present_match": True}],
         "retry_back_off": {"base_interval": seconds(0.025), "max_interval": seconds(0.25)},

@@ -72,6 +72,11 @@ def test_only_calls_declared_so_are_repeatable(api: Api) -> None:
     assert once == {"Register", "Login", "Refresh", "PostTweet"}
 
 
+def test_what_answers_otherwise_the_second_time_is_not_repeated(api: Api) -> None:
+    once = {method.name for method in api.methods if not policy.is_repeated(method)}
+    assert once == {"Register", "Login", "Refresh", "PostTweet", "DeleteTweet"}
+
+
 def test_a_template_matches_whole_paths() -> None:
     binding = Binding("GET", "/v1/users/{user_id}/tweets")
     assert binding.variables == ("user_id",)

@@ -24,6 +24,7 @@ from meshkit.snowflake import WORKERS, SnowflakeGenerator, wall_clock_ms
 RESERVE_MS = 60_000
 RENEW_S = 20.0
 _RETRY_S = 1.0
+_LEAST_PAUSE_S = 0.25
 
 _log = get_logger(__name__)
 
@@ -94,6 +95,8 @@ class WorkerLease:
                 except StarlingError as error:
                     _log.warning("worker id not leased or renewed", error=error.message)
                     pause_s = _RETRY_S
+                    # However many calls want ids meanwhile.
+                    await asyncio.sleep(_LEAST_PAUSE_S)
                 self._wanted.clear()
                 check_cancelled()
                 with suppress(TimeoutError):

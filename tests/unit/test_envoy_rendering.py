@@ -121,7 +121,7 @@ def test_only_safe_calls_are_repeated(rendered: dict[str, Any]) -> None:
         if "retry_policy" in route.get("route", {})
     }
     once = {name.rpartition("/")[2] for name, on in policies.items() if "unavailable" not in on}
-    assert once == {"Register", "Login", "Refresh", "PostTweet"}
+    assert once == {"Register", "Login", "Refresh", "PostTweet", "DeleteTweet"}
     for name, retry_on in policies.items():
         if name.rpartition("/")[2] in once:
             assert not {"reset", "5xx", "gateway-error"} & set(retry_on.split(","))

@@ -36,7 +36,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     for item in items:
         if place(item) >= 0 and not item.get_closest_marker("timeout"):
-            # The first of them starts the mesh, which takes minutes on a machine that does much else.
+            # A whole mesh on a machine that does much else is slow.
             item.add_marker(pytest.mark.timeout(300))
     if "STARLING_LONG" not in os.environ:
         skip = pytest.mark.skip(reason="takes minutes: STARLING_LONG=1 runs it")

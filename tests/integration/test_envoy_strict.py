@@ -1,5 +1,6 @@
 """A real edge reads requests strictly: paths, queries and JSON."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -266,4 +267,9 @@ async def test_the_edge_takes_what_pythons_reader_takes(mesh: Mesh, text: str) -
     """In a call that knows no field of a body."""
     assume(text)
     answer = await mesh.request("POST", "/v1/tweets/5/like", content=text.encode())
+    for _ in range(20):
+        if answer.status_code != 503:  # no service was healthy for a moment: a busy machine
+            break
+        await asyncio.sleep(0.5)
+        answer = await mesh.request("POST", "/v1/tweets/5/like", content=text.encode())
     assert (answer.status_code == 200) == python_takes(text), (text, answer.text)

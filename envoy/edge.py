@@ -19,7 +19,8 @@ KEYS_SERVICE = "starling.gateway.v1.DiscoveryService"
 
 _HTTP2 = {
     "max_concurrent_streams": 100,
-    "initial_stream_window_size": 64 * 1024,
+    # A client that waits for room to send more than is taken may not read the 413.
+    "initial_stream_window_size": 1024 * 1024,
     "initial_connection_window_size": 1024 * 1024,
 }
 

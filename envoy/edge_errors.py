@@ -80,7 +80,7 @@ REFUSALS = (
     Refusal(414, 3, "PATH_TOO_LONG", "the path is too long"),
     WRONG_CONTENT_TYPE,
     Refusal(426, 3, "UPGRADE_REQUIRED", "HTTP/1.1 or HTTP/2 is needed"),
-    Refusal(429, 8, "RATE_LIMITED", "too many requests; try again later"),
+    Refusal(429, 8, "RATE_LIMITED", "too many requests; try again later", 1),
     Refusal(431, 3, "HEADERS_TOO_LARGE", "the headers are too large"),
     INTERNAL,
     Refusal(501, 12, "NOT_IMPLEMENTED", "this is not implemented"),

@@ -38,7 +38,8 @@ async def main() -> None:
             audience=config.jwt_audience,
             ttl_s=config.access_token_ttl_s,
         )
-        accounts = AccountService(store, users, passwords, access_tokens, RefreshTokens(store), ids)
+        refresh_tokens = RefreshTokens(store, config.page_token_key())
+        accounts = AccountService(store, users, passwords, access_tokens, refresh_tokens, ids)
         discovery = Discovery(access_tokens, Documentation(config.tweet_max_chars))
         await process.serve(
             [

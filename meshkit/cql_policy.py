@@ -98,7 +98,7 @@ def cluster(config: MeshConfig, timestamps_us: Callable[[], int]) -> Cluster:
         protocol_version=ProtocolVersion.V5,
         compression=False,
         timestamp_generator=timestamps_us,
-        reconnection_policy=ExponentialReconnectionPolicy(0.2, 2.0, max_attempts=None),
+        reconnection_policy=ExponentialReconnectionPolicy(0.2, 1.0, max_attempts=None),
         connect_timeout=3,
         control_connection_timeout=3,
         idle_heartbeat_interval=15,

@@ -6,6 +6,11 @@ import unicodedata
 
 from meshkit.errors import InvalidArgument
 
+# What Unicode calls white space; str.strip() would take U+001C to U+001F along, which are controls.
+_SPACE = "".join(
+    char for char in map(chr, range(0x3001)) if char.isspace() and not "\x1c" <= char <= "\x1f"
+)
+
 
 def clean_text(
     field: str, value: str, *, min_chars: int, max_chars: int, newlines: bool = False
@@ -16,7 +21,7 @@ def clean_text(
     `newlines`), or when the result has fewer than `min_chars` or more than `max_chars` code points.
     """
     # Trimmed again: NFC turns some spaces into others, and may uncover nothing else.
-    text = unicodedata.normalize("NFC", value.strip()).strip()
+    text = unicodedata.normalize("NFC", value.strip(_SPACE)).strip(_SPACE)
     for char in text:
         if unicodedata.category(char) == "Cc" and not (newlines and char == "\n"):
             allowed = " other than a newline" if newlines else ""

@@ -40,7 +40,9 @@ def zipkin(run: RunDir, port: int) -> Process:
         prepare=prepare,
         env={
             "QUERY_PORT": str(port),
-            "SERVER_ADDRESS": LOOPBACK,
+            "ARMERIA_PORTS_0_IP": LOOPBACK,
+            "ARMERIA_PORTS_0_PORT": str(port),
+            "ARMERIA_PORTS_0_PROTOCOLS_0": "http",
             "STORAGE_TYPE": "mem",
             "MEM_MAX_SPANS": str(KEPT_SPANS),
             "SELF_TRACING_ENABLED": "false",

@@ -54,9 +54,9 @@ def _retry_info(delay: str) -> Json:
     return {"@type": f"{_TYPE}RetryInfo", "retry_delay": delay}
 
 
-def _by_edge(reason: str) -> tuple[str, Json]:
+def _by_edge(reason: str, *more: Json) -> tuple[str, Json]:
     code, message = notes.EDGE_REASONS[reason]
-    return reason, status_json(code, message, error_info(reason, EDGE_DOMAIN))
+    return reason, status_json(code, message, error_info(reason, EDGE_DOMAIN), *more)
 
 
 def bad_request(field: str, description: str, reason: str) -> Json:
@@ -113,7 +113,7 @@ SHARED = {
     "TooManyRequests": SharedFailure(
         429,
         "Too many calls from this address or by this user; come back after `Retry-After` seconds.",
-        *_by_edge("RATE_LIMITED"),
+        *_by_edge("RATE_LIMITED", _retry_info("1s")),
     ),
     "Unavailable": SharedFailure(
         503,

@@ -299,7 +299,7 @@ def test_cassandra_is_killed(mesh: Mesh, traffic: Traffic, rest: Rest) -> None:
         traffic.goes_on(3)
     assert pids(mesh, *SERVICES) == before, "services were started again"
     traffic.check()
-    rest.register()
+    eventually(rest.register, 20, "a registration: the gateway has found Cassandra again")
 
 
 @pytest.mark.timeout(180)

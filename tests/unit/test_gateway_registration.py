@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from starling.gateway.v1.account_service_pb2 import RegisterRequest
 
-from gateway.refresh_tokens import _parse, _spell
+from gateway.refresh_tokens import _read, _spell
 from gateway.registration import clean_profile
 from meshkit.errors import InvalidArgument
 
@@ -33,7 +33,7 @@ def test_all_wrong_fields_are_named(display_name: str, bio: str, fields: set[str
 
 def test_a_refresh_token_has_one_spelling() -> None:
     token = _spell(b"f" * 16, b"\xff" * 32)
-    assert _parse(token) == (b"f" * 16, b"\xff" * 32)
+    assert _read(token) == (b"f" * 16, b"\xff" * 32)
     for bent in (
         "",
         token[:-1],
@@ -43,4 +43,4 @@ def test_a_refresh_token_has_one_spelling() -> None:
         "ü" * 64,
         " " + token[1:],
     ):
-        assert _parse(bent) is None
+        assert _read(bent) is None

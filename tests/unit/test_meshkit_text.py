@@ -66,3 +66,15 @@ def test_refused(value: str, reason: str) -> None:
 
 def test_a_newline_is_fine_where_allowed() -> None:
     assert clean_text("bio", "a\nb", min_chars=0, max_chars=9, newlines=True) == "a\nb"
+
+
+@pytest.mark.parametrize("control", ["\x00", "\x1c", "\x1f", "\x7f"])
+def test_a_control_character_at_an_edge_is_refused_as_elsewhere(control: str) -> None:
+    for text in (control + "abc", "abc" + control):
+        with pytest.raises(InvalidArgument):
+            clean_text("content", text, min_chars=1, max_chars=140, newlines=True)
+
+
+@pytest.mark.parametrize("space", [" ", "\t", "\r\n", "\u00a0", "\u2003", "\u3000"])
+def test_white_space_at_the_edges_is_trimmed(space: str) -> None:
+    assert clean_text("content", f"{space}abc{space}", min_chars=1, max_chars=140) == "abc"

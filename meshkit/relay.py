@@ -1,7 +1,8 @@
 """The outbox relay: publishes what was written but not published, whatever crashed in between.
 
 One relay a table works at a time, by a lease of `LEASE_S`; two at once would be harmless, only wasteful.
-A tick reads the rows between the last tick (less `OVERLAP_US`, for writes that land late) and 2 s ago, so it
+A tick reads the rows between the last tick (less `OVERLAP_US`, for writes that land late; for a while after a
+failure `HELD_OVERLAP_US`) and 2 s ago, so it
 never walks over the tombstones of what went through before. A minute's partitions are read once more when
 the minute is over, and finally when it is `LATE_MINUTES` old, for writes that a batch log replays; only
 then does the persistent watermark pass it. After a restart the relay begins at the watermark.
@@ -31,6 +32,8 @@ TICK_S = 1.0
 GRACE_US = 2_000_000
 """Younger rows are left to the inline publish."""
 OVERLAP_US = 3_000_000
+HELD_OVERLAP_US = 30_000_000
+"""The same for HOLD_S after any failure: a store that hung carries out late what it was told before."""
 LATE_MINUTES = 10
 HOLD_S = 120.0
 """After any failure no minute is closed for this long: a batch log may be about to replay."""
@@ -142,7 +145,8 @@ class Relay:
         """One tick: fresh rows, then minutes that are over, then minutes that are final."""
         now_us = self._outbox.clock_us()
         until_us = now_us - GRACE_US
-        since_us = self._cursor_us - OVERLAP_US
+        held = asyncio.get_running_loop().time() < self._hold_until
+        since_us = self._cursor_us - (HELD_OVERLAP_US if held else OVERLAP_US)
         minutes = range(max(since_us, 0) // MINUTE_US, until_us // MINUTE_US + 1)
         await self._sweep(minutes, since_us, until_us)
         self._cursor_us = max(self._cursor_us, until_us)

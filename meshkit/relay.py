@@ -2,10 +2,10 @@
 
 One relay a table works at a time, by a lease of `LEASE_S`; two at once would be harmless, only wasteful.
 A tick reads the rows between the last tick (less `OVERLAP_US`, for writes that land late; for a while after a
-failure `HELD_OVERLAP_US`) and 2 s ago, so it
-never walks over the tombstones of what went through before. A minute's partitions are read once more when
-the minute is over, and finally when it is `LATE_MINUTES` old, for writes that a batch log replays; only
-then does the persistent watermark pass it. After a restart the relay begins at the watermark.
+failure `HELD_OVERLAP_US`) and 2 s ago, so it never walks over the tombstones of what went through before. A
+minute's partitions are read once more when the minute is over, and finally when it is `LATE_MINUTES` old,
+for writes that a batch log replays; only then does the persistent watermark pass it. After a restart the
+relay begins at the watermark.
 
 A logged batch is atomic but not isolated: when its coordinator dies, the outbox row may be there tens of
 seconds before the batch log replays the rows it tells of. So an outbox may be given `restore`, which the

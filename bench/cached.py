@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from starling.tweet.v1.tweet_pb2 import Activity
 
 from meshkit.background import gather_bounded
+from timeline_svc.lookups import Flags
 from timeline_svc.timeline_cache import TimelineCache
 
 LEASE_S = 10.0
@@ -34,7 +35,7 @@ async def install(
             complete=complete,
             followees=followees,
             entries=entries,
-            flags={},
+            flags=Flags({}, 0),
         )
 
     await gather_bounded(8, one, readers)

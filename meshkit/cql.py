@@ -227,7 +227,7 @@ class CqlSession:
         prepared = self._prepared.get(statement) or await self._bindable(statement)
         started = time.perf_counter()
         try:
-            if telemetry.enabled():
+            if telemetry.recording():
                 with telemetry.span(f"cassandra {statement.name}", SpanKind.CLIENT, _ATTRIBUTES):
                     result = await self._send(prepared.bind(params), timestamp_us, state)
             else:

@@ -181,7 +181,7 @@ class Redis:
     async def _traced(self, name: str, requests: Sequence[Request]) -> list[Any]:
         if not requests:
             return []
-        if not telemetry.enabled():
+        if not telemetry.recording():
             return await self._exchange(requests)
         with telemetry.span(f"redis {name}", SpanKind.CLIENT, _ATTRIBUTES):
             return await self._exchange(requests)

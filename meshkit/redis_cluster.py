@@ -260,7 +260,7 @@ async def _ask_for_map(address: Address) -> list[Any] | None:
     connection = None
     try:
         async with asyncio.timeout(ASK_TIMEOUT_S):
-            connection = await connect(*address)
+            connection = await connect(*address, ASK_TIMEOUT_S)
             info, ranges = await connection.send(_MAP)
     except (OSError, TimeoutError, RedisUnavailable):
         return None

@@ -32,6 +32,7 @@ Argument = str | bytes | int | float
 CONNECT_TIMEOUT_S = 1.0
 PROBE_INTERVAL_S = 0.25
 VERIFY_INTERVAL_S = 1.0
+LOOK_AGAIN_S = 0.005
 LINEAGE_BYTES = 8
 
 _REPLICATION_ID = re.compile(rb"role:master\r\n(?s:.*)master_replid:([0-9a-f]{%d})" % LINEAGE_BYTES)
@@ -71,21 +72,30 @@ _INFO = Request(None, ("INFO", "replication"))
 
 
 class _Batch:
-    """Replies that belong together, and who waits for all of them."""
+    """Replies that belong together, who waits for all of them, and until when (the loop's time)."""
 
-    __slots__ = ("done", "replies", "wanted")
+    __slots__ = ("done", "due", "replies", "wanted")
 
-    def __init__(self, wanted: int, done: asyncio.Future[list[Any]]) -> None:
+    def __init__(self, wanted: int, done: asyncio.Future[list[Any]], due: float) -> None:
         self.wanted = wanted
         self.replies: list[Any] = []
         self.done = done
+        self.due = due
 
 
 class Connection(asyncio.Protocol):
-    """One connection: replies resolve the batches in the order of the commands."""
+    """One connection: replies resolve the batches in the order of the commands.
 
-    def __init__(self) -> None:
+    Because they come in order, whoever waits longest has one timer for all: when a reply is overdue the
+    connection is given up, as those behind it would be late as well.
+    """
+
+    def __init__(self, timeout_s: float) -> None:
         self.lineage = b""
+        self.timed_out = False
+        self._timeout_s = timeout_s
+        self._timer: asyncio.TimerHandle | None = None
+        self._overdue: _Batch | None = None
         self._reader = hiredis.Reader()
         self._waiting: deque[_Batch] = deque()
         self._outgoing: list[bytes] = []
@@ -98,7 +108,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)
-        while (reply := self._reader.gets()) is not False:
+        while self._waiting and (reply := self._reader.gets()) is not False:
             if isinstance(reply, hiredis.ReplyError):
                 reply = RedisReplyError(str(reply))
             batch = self._waiting[0]
@@ -110,10 +120,7 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._transport = None
-        while self._waiting:
-            batch = self._waiting.popleft()
-            if not batch.done.done():
-                batch.done.set_exception(RedisUnavailable("the connection was lost"))
+        self._fail("the connection was lost")
         if not self.closed.done():
             self.closed.set_result(None)
 
@@ -125,7 +132,10 @@ class Connection(asyncio.Protocol):
         if self._transport is None:
             raise RedisUnavailable("not connected")
         done: asyncio.Future[list[Any]] = self._loop.create_future()
-        self._waiting.append(_Batch(len(requests), done))
+        due = self._loop.time() + self._timeout_s
+        self._waiting.append(_Batch(len(requests), done, due))
+        if self._timer is None:
+            self._timer = self._loop.call_at(due, self._check)
         if not self._outgoing:
             self._loop.call_soon(self._flush)
         self._outgoing += [request.pack(self.lineage) for request in requests]
@@ -134,6 +144,30 @@ class Connection(asyncio.Protocol):
     def close(self) -> None:
         if self._transport is not None:
             self._transport.abort()
+
+    def _check(self) -> None:
+        """Give up if the oldest reply is overdue, else look again when it would be."""
+        self._timer = None
+        if not self._waiting:
+            return
+        oldest = self._waiting[0]
+        if oldest.due > self._loop.time():
+            self._timer = self._loop.call_at(oldest.due, self._check)
+            return
+        if oldest is not self._overdue:
+            # Perhaps it is the loop that was late: first it reads what has come.
+            self._overdue = oldest
+            self._timer = self._loop.call_later(LOOK_AGAIN_S, self._check)
+            return
+        self.timed_out = True
+        self._fail(f"no reply within {self._timeout_s} s")
+        self.close()
+
+    def _fail(self, why: str) -> None:
+        while self._waiting:
+            batch = self._waiting.popleft()
+            if not batch.done.done():
+                batch.done.set_exception(RedisUnavailable(why))
 
     def _flush(self) -> None:
         if self._transport is not None:
@@ -189,14 +223,12 @@ class RedisServer:
         connection = self._connection
         if connection is None:
             raise RedisUnavailable("not connected")
-        done = connection.send(requests)
         try:
-            async with asyncio.timeout(self._timeout_s):
-                replies = await done
-        except TimeoutError:
-            # Replies come in order, so whoever waits behind this one would be late as well.
-            self._open_breaker(connection)
-            raise RedisUnavailable(f"no reply within {self._timeout_s} s") from None
+            replies = await connection.send(requests)
+        except RedisUnavailable:
+            if connection.timed_out:
+                self._open_breaker(connection)
+            raise
         for i, request in enumerate(requests):
             if request.current and isinstance(replies[i], list):
                 replies[i] = _current(replies[i], connection.lineage)
@@ -220,7 +252,7 @@ class RedisServer:
             started = time.monotonic()
             try:
                 async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                    connection = await connect(self.host, self.port)
+                    connection = await connect(self.host, self.port, self._timeout_s)
                     try:
                         # A stopped or overloaded server accepts connections and answers nothing.
                         connection.lineage = await _lineage(connection)
@@ -249,21 +281,21 @@ class RedisServer:
             if connection.closed.done():
                 return
             try:
-                async with asyncio.timeout(self._timeout_s):
-                    if await _lineage(connection) == connection.lineage:
-                        continue
+                if await _lineage(connection) == connection.lineage:
+                    continue
                 log.warning("redis_lineage_changed", port=self.port)
-            except TimeoutError:
-                self._open_breaker(connection)
             except (RedisUnavailable, RedisReplyError) as error:
-                log.warning("redis_not_primary", error=str(error), port=self.port)
+                if connection.timed_out:
+                    self._open_breaker(connection)
+                else:
+                    log.warning("redis_not_primary", error=str(error), port=self.port)
             return
 
 
-async def connect(host: str, port: int) -> Connection:
-    """A connection, nothing said yet. Raises OSError."""
+async def connect(host: str, port: int, timeout_s: float) -> Connection:
+    """A connection, nothing said yet; it is given up when a reply takes longer. Raises OSError."""
     loop = asyncio.get_running_loop()
-    return (await loop.create_connection(Connection, host, port))[1]
+    return (await loop.create_connection(lambda: Connection(timeout_s), host, port))[1]
 
 
 async def _lineage(connection: Connection) -> bytes:

@@ -71,9 +71,9 @@ def shutdown() -> None:
         _provider.shutdown()
 
 
-def enabled() -> bool:
-    """Whether this process records spans at all."""
-    return _tracer is not None
+def recording() -> bool:
+    """Whether what is done now belongs to a trace that is recorded: whether a CLIENT span would be."""
+    return _tracer is not None and trace.get_current_span().is_recording()
 
 
 class span:

@@ -56,7 +56,7 @@ async def main() -> None:
             tokens,
             rebuild_lease_s=config.rebuild_lease_s,
         )
-        user = UserTimeline(hydration, activity, lookups, tokens)
+        user = UserTimeline(hydration, activity, cache, lookups, tokens)
         await process.serve(
             [
                 (

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 
-from starling.tweet.v1.tweet_pb2 import Position
+from starling.tweet.v1.tweet_pb2 import Activity, Position
 
 from meshkit.deadline import within
 from meshkit.log import get_logger
@@ -33,6 +33,8 @@ REBUILD_ATTEMPTS = 5
 WAIT_POLL_S = 0.01
 CURSOR_KIND = "home"
 RECENT_AT_ONCE = 10_000
+KNOWN_FLAGS = 500
+"""So many likes, and retweets, of a reader are kept with their timeline, about 100 bytes each."""
 
 
 class HomeTimeline:
@@ -137,7 +139,7 @@ class HomeTimeline:
                 continue
             position = self._celebrities.position
             if cached.sync >= position:
-                return cached if self._cache.reads_tweets else await self._filled(reader_id, cached)
+                return await self._filled(reader_id, cached)
             operations = self._celebrities.since(cached.sync)
             if operations is None:
                 await self._cache.invalidate(reader_id)
@@ -146,8 +148,9 @@ class HomeTimeline:
         return None
 
     async def _filled(self, reader_id: int, page: CachedPage) -> CachedPage:
-        """The page with what a cluster has of its tweets; those deleted are taken out for the next."""
-        await self._hydration.load_cached(page.lines)
+        """The page with what is cached of its tweets; those deleted are taken out for the next."""
+        if not self._cache.reads_tweets:
+            await self._hydration.load_cached(page.lines)
         deleted = [line.tweet_id for line in page.lines if line.body == DELETED]
         if deleted:
             await self._cache.forget(reader_id, deleted)
@@ -170,6 +173,10 @@ class HomeTimeline:
             for entry in entries
         ]
         await self._hydration.load_cached(lines)
+        try:
+            await self._cache.flag(reader_id, lines)
+        except (RedisUnavailable, RedisReplyError) as error:
+            log.debug("flags not read from Redis", error=str(error))
         return lines, ended
 
     async def _learn_flags(self, reader_id: int, lines: list[Line]) -> None:
@@ -213,10 +220,11 @@ class HomeTimeline:
     async def _build(self, reader_id: int, token: str, epoch: str) -> bool:
         # What is appended to the log from here on is merged later; what was before is in the store.
         sync = self._celebrities.position
-        followees = await self._lookups.followees(reader_id)
-        feed = Feed(self._activity, self._lookups, reader_id, followees)
-        entries, complete = await feed.newest(None, self._cache.entries)
-        flags = await self._lookups.flags(reader_id, [entry.tweet_id for entry in entries])
+        (followees, entries, complete), flags = await asyncio.gather(
+            self._newest_entries(reader_id), self._lookups.newest_flags(reader_id, KNOWN_FLAGS)
+        )
+        if older := [e.tweet_id for e in entries if e.tweet_id < flags.floor]:
+            flags.of_tweets.update(await self._lookups.flags(reader_id, older))
         return await self._cache.install(
             reader_id,
             token=token,
@@ -227,3 +235,9 @@ class HomeTimeline:
             entries=entries,
             flags=flags,
         )
+
+    async def _newest_entries(self, reader_id: int) -> tuple[list[int], list[Activity], bool]:
+        """Whom the reader follows, what their timeline holds, and whether that is the whole feed."""
+        followees = await self._lookups.followees(reader_id)
+        feed = Feed(self._activity, self._lookups, reader_id, followees)
+        return followees, *await feed.newest(None, self._cache.entries)

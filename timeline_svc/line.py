@@ -70,19 +70,21 @@ def page_bytes(lines: Iterable[Line], next_cursor: str, top_lines: Iterable[Line
     parts: list[bytes] = []
     for line in lines:
         tweet = line.to_bytes()
-        parts += [b"\x0a", _varint(len(tweet)), tweet]
+        parts += (b"\x0a", _varint(len(tweet)), tweet)
     if next_cursor:
         cursor = next_cursor.encode()
         parts += [b"\x12", _varint(len(cursor)), cursor]
     for line in top_lines:
         tweet = line.to_bytes()
-        parts += [b"\x1a", _varint(len(tweet)), tweet]
+        parts += (b"\x1a", _varint(len(tweet)), tweet)
     return b"".join(parts)
 
 
 def _varint(value: int) -> bytes:
     if value < 0x80:
         return bytes((value,))
+    if value < 0x4000:
+        return bytes((value & 0x7F | 0x80, value >> 7))
     parts = bytearray()
     while value >= 0x80:
         parts.append(value & 0x7F | 0x80)

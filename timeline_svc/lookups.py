@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from starling.graph.v1.graph_lookup_service_pb2 import (
     BatchGetUsersRequest,
@@ -19,6 +19,7 @@ from starling.tweet.v1.tweet_lookup_service_pb2 import (
     BatchGetViewerFlagsRequest,
     FindEarliestRetweetsRequest,
     ListActivityRequest,
+    ListViewerFlagsRequest,
 )
 from starling.tweet.v1.tweet_lookup_service_pb2_grpc import TweetLookupServiceStub
 from starling.tweet.v1.tweet_pb2 import Activity, Position, Tweet
@@ -33,6 +34,15 @@ ID_PAGE = 10_000
 CONCURRENCY = 8
 
 T = TypeVar("T")
+
+
+class Flags(NamedTuple):
+    """What a viewer likes and has retweeted."""
+
+    of_tweets: dict[int, tuple[int, int]]
+    """Tweet id -> microseconds of the like and of the retweet, 0 where there is none."""
+    floor: int
+    """A tweet with this id or a larger one that is not in `of_tweets` has neither."""
 
 
 class Lookups:
@@ -83,6 +93,14 @@ class Lookups:
         for part in await _together(map(ask, chunks(tweet_ids, TWEETS_A_CALL))):
             found |= part
         return found
+
+    async def newest_flags(self, viewer_id: int, limit: int) -> Flags:
+        """The viewer's likes and retweets, up to `limit` of each."""
+        request = ListViewerFlagsRequest(viewer_id=viewer_id, limit=limit)
+        response = await self._tweets.ListViewerFlags(request)
+        return Flags(
+            {f.tweet_id: (f.liked_at_us, f.retweeted_at_us) for f in response.flags}, response.floor
+        )
 
     async def earliest_retweets(
         self, tweet_ids: Sequence[int], user_ids: Sequence[int]

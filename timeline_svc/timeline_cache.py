@@ -9,14 +9,18 @@ For a reader 123 (the braces are Redis Cluster's hash tag, so that a script may 
                                     complete   1 while the sorted set is the whole feed, else 0
                                     nonempty   1 once the sorted set has had a member
                                     retweets   1 once a retweet has brought something in
-                                    t<id>      "<user id>:<username>" whose retweet brought it in
-                                    l<id>      microseconds of the reader's like; negative: of its undoing
-                                    r<id>      the same of the reader's retweet
-                                    u<id>      1 while l and r of this tweet are not known
+                                    floor      the reader's flags of tweets with this id or a larger one are
+                                               all in their marks
+                                    <id>       marks: "<like> <retweet> <unknown> <bringer>", in words below
     timeline:{123}:followees  SET   ids of those the reader follows, and 0
     timeline:{123}:epoch      STRING  a value never used before, set by each invalidation
     timeline:{123}:building   STRING  lineage and token of the rebuild under way
     timeline:{123}:pending    LIST  operations (JSON) that came during the rebuild
+
+The marks of a tweet are microseconds of the reader's like and of their retweet (0: none is known of;
+negative: of its undoing), 1 while the store is to be asked for these two (else 0), and "<user id>:<username>"
+of whose retweet brought it into the timeline ("" if its author's own place does). They are of any tweets, not
+only of those in the sorted set.
 
 The first three expire together, one TTL after the rebuild. What may be evicted alone is recognised by
 what is always in it (`_`, `0`, `nonempty`), and the timeline is then rebuilt. Pushed entries are checked
@@ -40,8 +44,10 @@ from starling.tweet.v1.tweet_pb2 import Activity, Position
 from meshkit.redis import Argument, Redis, Script
 
 from .line import Line
-from .tweet_cache import kept
+from .lookups import Flags
+from .tweet_cache import counts_kept, kept
 
+_ZERO = ord("0")  # the sign of what was undone is smaller
 PUSH_CHUNK = 200  # readers a script call: about 2 ms during which Redis does nothing else
 
 
@@ -68,6 +74,7 @@ class _Scripts:
         self.install = load("install", lineage=True)
         self.invalidate = load("invalidate")
         self.flags = load("flags")
+        self.marks = load("marks", lineage=True)
 
 
 Operation = tuple[str, ...]
@@ -147,8 +154,8 @@ class TimelineCache:
     async def read(self, reader_id: int, before: Position | None, count: int) -> CachedPage | None:
         """Up to `count` lines strictly older than `before`; None when nothing is cached.
 
-        The lines have what is cached of their tweets, and no deleted ones are among them; but in a
-        cluster their tweets are in other slots (`reads_tweets`).
+        The lines have what is cached of their tweets (a deleted one's body is b""); but in a cluster
+        their tweets are in other slots (`reads_tweets`).
         """
         highest = str(before.at_ms) if before else "+inf"
         after_id = str(before.tweet_id) if before else ""
@@ -159,27 +166,39 @@ class TimelineCache:
         )
         if reply is None:
             return None
-        lineage, sync, complete, ended, ids, scores, marks, bodies, counts = reply
-        lines = []
-        for i, tweet_id in enumerate(ids):
-            retweet, liked, retweeted, unknown = marks[4 * i : 4 * i + 4]
-            of_tweet = kept(counts[i], lineage)
-            lines.append(
-                Line(
-                    at_ms=int(scores[i]),
-                    tweet_id=int(tweet_id),
-                    retweeted_by=retweet.partition(b":")[2] if retweet else b"",
-                    liked=liked is not None and liked[:1] != b"-" and liked != b"0",
-                    retweeted=retweeted is not None and retweeted[:1] != b"-" and retweeted != b"0",
-                    flags_known=unknown is None,
-                    body=kept(bodies[i], lineage),
-                    counts=of_tweet.partition(b"|")[2] if of_tweet is not None else None,
-                )
-            )
-        return CachedPage(lines, ended == 1, complete == b"1", int(sync))
+        lineage, sync, complete, places, marks, tweets = reply
+        lines = [
+            Line(int(at_ms), int(tweet_id))
+            for tweet_id, at_ms in zip(places[::2], places[1::2], strict=True)
+        ]
+        for line, mark in zip(lines, marks, strict=True):
+            if mark is not None:
+                line.retweeted_by = _take_marks(line, mark).partition(b":")[2]
+        if tweets:
+            for line, body, counts in zip(lines, tweets[::2], tweets[1::2], strict=True):
+                line.body = kept(body, lineage)
+                line.counts = counts_kept(counts, lineage)
+        return CachedPage(lines, len(lines) < count, complete == b"1", int(sync))
+
+    async def flag(self, viewer_id: int, lines: Sequence[Line]) -> None:
+        """Fill in the viewer's flags where their cached timeline knows them; of lines of any list."""
+        unknown = [line for line in lines if not line.flags_known]
+        if not unknown:
+            return
+        reply = await self._redis.eval(
+            self._scripts.marks, [self.key(viewer_id)], [line.tweet_id for line in unknown]
+        )
+        if reply is None:
+            return
+        floor, marks = reply
+        for line, mark in zip(unknown, marks, strict=True):
+            if line.tweet_id >= int(floor):
+                line.flags_known = True
+                if mark is not None:
+                    _take_marks(line, mark)
 
     async def forget(self, reader_id: int, tweet_ids: Sequence[int]) -> None:
-        """Take out tweets that were found to be deleted; one server does so itself when it reads."""
+        """Take out tweets that were found to be deleted."""
         await self._redis.eval(self._scripts.forget, [self.key(reader_id)], tweet_ids)
 
     async def push(self, operation: Operation, reader_ids: Sequence[int]) -> int:
@@ -236,28 +255,28 @@ class TimelineCache:
         complete: bool,
         followees: Iterable[int],
         entries: Sequence[Activity],
-        flags: Mapping[int, tuple[int, int]],
+        flags: Flags,
     ) -> bool:
         """Install a rebuilt timeline and what was pushed meanwhile.
 
-        flags: tweet id -> microseconds of the reader's like and retweet, 0 where there is none. Returns
-        False when the timeline was invalidated meanwhile, or the lease ran out: rebuild again.
+        flags: the reader's, of all entries at least. Returns False when the timeline was invalidated
+        meanwhile, or the lease ran out: rebuild again.
         """
         followee_ids = list(followees)
         arguments: list[str | int] = [token, _nonce(), epoch, reader_id, self._ttl_ms, sync]
-        arguments += ["1" if complete else "0", len(followee_ids), *followee_ids, len(entries)]
-        state: list[str | int] = []
-        if any(entry.actor_id != entry.author_id for entry in entries):
-            state += ["retweets", 1]
+        arguments += ["1" if complete else "0", flags.floor]
+        arguments += [len(followee_ids), *followee_ids, len(entries)]
+        bringers: dict[int, str] = {}
         for entry in entries:
             arguments += [entry.at_ms, entry.tweet_id]
             if entry.actor_id != entry.author_id:
-                state += [f"t{entry.tweet_id}", f"{entry.actor_id}:{entry.actor_username}"]
-            liked_us, retweeted_us = flags.get(entry.tweet_id, (0, 0))
-            if liked_us:
-                state += [f"l{entry.tweet_id}", liked_us]
-            if retweeted_us:
-                state += [f"r{entry.tweet_id}", retweeted_us]
+                bringers[entry.tweet_id] = f"{entry.actor_id}:{entry.actor_username}"
+        state: list[str | int] = ["retweets", 1] if bringers else []
+        for tweet_id in flags.of_tweets.keys() | bringers.keys():
+            liked_us, retweeted_us = flags.of_tweets.get(tweet_id, (0, 0))
+            bringer = bringers.get(tweet_id, "")
+            if liked_us or retweeted_us or bringer:
+                state += [tweet_id, f"{liked_us} {retweeted_us} 0 {bringer}"]
         reply = await self._redis.eval(
             self._scripts.install, [self.key(reader_id)], arguments + state
         )
@@ -268,12 +287,21 @@ class TimelineCache:
         await self._redis.eval(self._scripts.invalidate, [self.key(reader_id)], [_nonce()])
 
     async def learn_flags(self, reader_id: int, flags: Mapping[int, tuple[int, int]]) -> None:
-        """Fill in flags that were not known; shape as in `install`."""
+        """Fill in flags that were not known: microseconds of like and retweet, 0 where there is none."""
         arguments: list[int] = []
         for tweet_id, (liked_us, retweeted_us) in flags.items():
             arguments += [tweet_id, liked_us, retweeted_us]
         if arguments:
             await self._redis.eval(self._scripts.flags, [self.key(reader_id)], arguments)
+
+
+def _take_marks(line: Line, marks: bytes) -> bytes:
+    """Set a line's flags; returns who brought the tweet in."""
+    liked, retweeted, unknown, bringer = marks.split(b" ", 3)
+    line.liked = liked[0] > _ZERO
+    line.retweeted = retweeted[0] > _ZERO
+    line.flags_known = unknown == b"0"
+    return bringer
 
 
 def _nonce() -> str:

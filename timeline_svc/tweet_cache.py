@@ -35,9 +35,16 @@ log = get_logger(__name__)
 
 def kept(value: bytes | None, lineage: bytes) -> bytes | None:
     """What a key holds, as it is of use to a server of that lineage."""
-    if not value:
-        return value
-    return value[LINEAGE_BYTES:] if value.startswith(lineage) else None
+    if value and value[:LINEAGE_BYTES] == lineage:
+        return value[LINEAGE_BYTES:]
+    return None if value else value
+
+
+def counts_kept(value: bytes | None, lineage: bytes) -> bytes | None:
+    """The serialized counts that a key holds, as `kept`."""
+    if value and value[:LINEAGE_BYTES] == lineage:
+        return value.partition(b"|")[2]
+    return None
 
 
 class TweetCache:

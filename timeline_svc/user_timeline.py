@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from starling.tweet.v1.tweet_pb2 import Position
 
+from meshkit.log import get_logger
 from meshkit.page_token import PageTokens
+from meshkit.redis import RedisReplyError, RedisUnavailable
 
 from .activity_cache import ActivityCache
 from .hydration import Hydration
 from .line import Line
 from .lookups import Lookups
 from .reasons import USER_NOT_FOUND
+from .timeline_cache import TimelineCache
+
+log = get_logger(__name__)
 
 
 class UserTimeline:
@@ -20,10 +25,12 @@ class UserTimeline:
         self,
         hydration: Hydration,
         activity: ActivityCache,
+        timelines: TimelineCache,
         lookups: Lookups,
         tokens: PageTokens,
     ) -> None:
         self._hydration = hydration
+        self._timelines = timelines
         self._activity = activity
         self._lookups = lookups
         self._tokens = tokens
@@ -56,8 +63,16 @@ class UserTimeline:
             shown = shown[:limit]
             last = shown[-1]
             next_cursor = self._tokens.encode(kind, viewer_id, (last.at_ms, last.tweet_id))
-        await self._hydration.flag(viewer_id, shown)
+        await self._flag(viewer_id, shown)
         return shown, next_cursor
+
+    async def _flag(self, viewer_id: int, lines: list[Line]) -> None:
+        """Fill in the viewer's flags: from their cached home timeline, and past that from the store."""
+        try:
+            await self._timelines.flag(viewer_id, lines)
+        except (RedisUnavailable, RedisReplyError) as error:
+            log.debug("flags not read from Redis", error=str(error))
+        await self._hydration.flag(viewer_id, lines)
 
     async def _skeleton(
         self, user_id: int, before: Position | None, count: int

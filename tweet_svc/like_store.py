@@ -50,6 +50,11 @@ _GET_MANY = Statement(
     "SELECT tweet_id, liked_us FROM like_by_user WHERE user_id = ? AND tweet_id IN ?",
     idempotent=True,
 )
+_NEWEST = Statement(
+    "like.newest",
+    "SELECT tweet_id, liked_us FROM like_by_user WHERE user_id = ? LIMIT ?",
+    idempotent=True,
+)
 _COUNT = Statement(
     "like.count",
     "SELECT COUNT(*) FROM like_by_tweet WHERE tweet_id = ? AND shard = ?",
@@ -96,6 +101,11 @@ class LikeStore:
 
         pages = await gather_bounded(AT_ONCE, read, chunks(list(dict.fromkeys(tweet_ids)), ROWS))
         return dict(pair for page in pages for pair in page)
+
+    async def newest(self, user_id: int, limit: int) -> list[tuple[int, int]]:
+        """(tweet id, written µs) of the user's likes of up to `limit` tweets, largest ids first."""
+        rows = await self._session.execute(_NEWEST, (user_id, limit))
+        return [(tweet_id, liked_us) for tweet_id, liked_us in rows]
 
     async def count(self, tweet_id: int, shard: int) -> int:
         """Rows of one shard, counted now."""

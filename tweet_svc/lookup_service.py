@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 import grpc
@@ -16,6 +17,8 @@ from starling.tweet.v1.tweet_lookup_service_pb2 import (
     FindEarliestRetweetsResponse,
     ListActivityRequest,
     ListActivityResponse,
+    ListViewerFlagsRequest,
+    ListViewerFlagsResponse,
     RetweetResult,
     TweetResult,
     ViewerFlags,
@@ -98,17 +101,26 @@ class TweetLookupService(TweetLookupServiceServicer):
         liked, retweeted = await asyncio.gather(
             self._likes.liked_many(viewer_id, ids), self._retweets.retweeted_many(viewer_id, ids)
         )
-        return BatchGetViewerFlagsResponse(
+        return BatchGetViewerFlagsResponse(flags=[_flags(each, liked, retweeted) for each in ids])
+
+    async def ListViewerFlags(
+        self, request: ListViewerFlagsRequest, context: _Context
+    ) -> ListViewerFlagsResponse:
+        """The viewer's newest likes and retweets, as far down as both are known."""
+        viewer_id, limit = request.viewer_id, request.limit
+        likes, retweets = await asyncio.gather(
+            self._likes.newest(viewer_id, limit), self._retweets.newest(viewer_id, limit)
+        )
+        # A list that came to its limit says nothing of smaller ids than its last.
+        floor = max(rows[-1][0] if len(rows) >= limit else 0 for rows in (likes, retweets))
+        liked, retweeted = dict(likes), dict(retweets)
+        return ListViewerFlagsResponse(
+            floor=floor,
             flags=[
-                ViewerFlags(
-                    tweet_id=each,
-                    liked=each in liked,
-                    retweeted=each in retweeted,
-                    liked_at_us=liked.get(each, 0),
-                    retweeted_at_us=retweeted.get(each, 0),
-                )
-                for each in ids
-            ]
+                _flags(each, liked, retweeted)
+                for each in sorted(liked.keys() | retweeted.keys(), reverse=True)
+                if each >= floor
+            ],
         )
 
     async def FindEarliestRetweets(
@@ -122,3 +134,13 @@ class TweetLookupService(TweetLookupServiceServicer):
                 RetweetResult(tweet_id=each, retweet=found.get(each)) for each in request.tweet_ids
             ]
         )
+
+
+def _flags(tweet_id: int, liked: Mapping[int, int], retweeted: Mapping[int, int]) -> ViewerFlags:
+    return ViewerFlags(
+        tweet_id=tweet_id,
+        liked=tweet_id in liked,
+        retweeted=tweet_id in retweeted,
+        liked_at_us=liked.get(tweet_id, 0),
+        retweeted_at_us=retweeted.get(tweet_id, 0),
+    )

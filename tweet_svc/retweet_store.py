@@ -56,6 +56,11 @@ _GET_MANY = Statement(
     " WHERE user_id = ? AND tweet_id IN ?",
     idempotent=True,
 )
+_NEWEST = Statement(
+    "retweet.newest",
+    "SELECT tweet_id, WRITETIME(retweeted_ms) FROM retweet_by_user WHERE user_id = ? LIMIT ?",
+    idempotent=True,
+)
 _COUNT = Statement(
     "retweet.count",
     "SELECT COUNT(*) FROM retweet_by_tweet WHERE tweet_id = ? AND shard = ?",
@@ -128,6 +133,11 @@ class RetweetStore:
 
         pages = await gather_bounded(AT_ONCE, read, chunks(list(dict.fromkeys(tweet_ids)), ROWS))
         return dict(pair for page in pages for pair in page)
+
+    async def newest(self, user_id: int, limit: int) -> list[tuple[int, int]]:
+        """(tweet id, written µs) of the user's retweets of up to `limit` tweets, largest ids first."""
+        rows = await self._session.execute(_NEWEST, (user_id, limit))
+        return [(tweet_id, written_us) for tweet_id, written_us in rows]
 
     async def count(self, tweet_id: int, shard: int) -> int:
         """Rows of one shard, counted now."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+import pytest
 import pytest_asyncio
 from starling.tweet.v1.tweet_events_pb2 import LikeChanged, RetweetChanged, TweetEvent
 from starling.tweet.v1.tweet_pb2 import Activity
 
 from meshkit.config import MeshConfig
+from meshkit.snowflake import timestamp_ms
 from tests.integration.timeline_rig import (
     AUTHOR,
     READER,
@@ -19,7 +21,8 @@ from tests.integration.timeline_rig import (
     shows,
     wanted,
 )
-from tests.integration.world import START_MS
+from tests.integration.world import FLAGS, START_MS
+from timeline_svc.line import Line
 
 FRIEND = 4
 
@@ -78,11 +81,42 @@ async def test_of_changes_out_of_order_the_later_stands(mesh: Mesh) -> None:
     assert [tweet.liked for tweet in await mesh.read(READER, 20)] == [False]
 
 
-async def test_a_retweet_of_what_was_liked_before_is_shown_as_liked(mesh: Mesh) -> None:
+@pytest.mark.parametrize("likes_since", [0, FLAGS])
+async def test_a_retweet_of_what_was_liked_before_is_shown_as_liked(
+    mesh: Mesh, likes_since: int
+) -> None:
+    """Also when so much was liked since that the rebuild did not ask for all of it."""
     stranger = next(iter(mesh.world.tweets))
     mesh.world.likes[stranger, READER] = START_MS * 1000
+    for number in range(likes_since):
+        newer = mesh.world.post(STRANGER, START_MS + 1 + number)
+        mesh.world.likes[newer.tweet_id, READER] = START_MS * 1000
     await shows(mesh)
     made = mesh.world.retweet(AUTHOR, stranger, START_MS + 10)
     await mesh.handle(retweet_changed(made, True, START_MS + 10))
     first, _ = await mesh.read(READER, 20)
     assert (first.tweet_id, first.liked) == (stranger, True)
+
+
+async def flagged(mesh: Mesh, tweet_ids: list[int]) -> list[bool | None]:
+    """Whether the reader likes these, as their cached timeline has it; None: it does not say."""
+    lines = [Line(timestamp_ms(each), each, flags_known=False) for each in tweet_ids]
+    await mesh.cache.flag(READER, lines)
+    return [line.liked if line.flags_known else None for line in lines]
+
+
+async def test_likes_of_tweets_outside_the_feed_are_known_down_to_the_floor(mesh: Mesh) -> None:
+    posts = [mesh.world.post(STRANGER, START_MS + number).tweet_id for number in range(FLAGS + 2)]
+    oldest, first, *liked, last = posts
+    for tweet_id in (first, *liked):
+        mesh.world.likes[tweet_id, READER] = START_MS * 1000
+    assert await flagged(mesh, posts) == [None] * len(posts), "nothing is cached"
+    await shows(mesh)
+    assert await flagged(mesh, posts) == [None, True, *[True] * len(liked), False]
+    for tweet_id, likes in ((first, False), (last, True), (oldest, True)):
+        change = LikeChanged(
+            tweet_id=tweet_id, user_id=READER, liked=likes, changed_us=START_MS * 1000 + 1
+        )
+        await mesh.handle(TweetEvent(like_changed=change))
+    # Of the oldest only the like is known, and not whether it was retweeted.
+    assert await flagged(mesh, posts) == [None, False, *[True] * len(liked), True]

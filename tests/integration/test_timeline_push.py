@@ -10,6 +10,7 @@ from starling.tweet.v1.tweet_pb2 import Activity
 from meshkit.config import MeshConfig
 from meshkit.redis import Redis
 from meshkit.snowflake import EPOCH_MS
+from timeline_svc.lookups import Flags
 from timeline_svc.timeline_cache import TimelineCache, place
 
 READER, ANN, BEN, STRANGER = 100, 101, 102, 103
@@ -59,7 +60,7 @@ class Timeline:
             complete=complete,
             followees=[ANN, BEN],
             entries=sorted(entries, key=lambda entry: -entry.at_ms),
-            flags={},
+            flags=Flags({}, 0),
         )
 
     async def push(self, activity: Activity) -> None:

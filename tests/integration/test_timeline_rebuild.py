@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest_asyncio
 from starling.graph.v1.graph_events_pb2 import FollowChanged, GraphEvent
@@ -58,19 +59,18 @@ class Held:
 
     def __init__(self, mesh: Mesh) -> None:
         self._mesh = mesh
-        self._flags = mesh.lookups.flags
+        self._install = mesh.cache.install
         self._read = asyncio.Event()
         self._go = asyncio.Event()
 
     async def __aenter__(self) -> Held:
-        async def flags(viewer_id: int, tweet_ids: Sequence[int]) -> dict[int, tuple[int, int]]:
-            found = await self._flags(viewer_id, tweet_ids)
-            self._mesh.lookups.flags = self._flags  # type: ignore[method-assign]
+        async def install(reader_id: int, **read: Any) -> bool:
+            self._mesh.cache.install = self._install  # type: ignore[method-assign]
             self._read.set()
             await self._go.wait()
-            return found
+            return await self._install(reader_id, **read)
 
-        self._mesh.lookups.flags = flags  # type: ignore[method-assign]
+        self._mesh.cache.install = install  # type: ignore[method-assign]
         self._reading = asyncio.create_task(self._mesh.read(READER, 20))
         await asyncio.wait_for(self._read.wait(), 30)
         return self

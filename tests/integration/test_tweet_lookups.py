@@ -231,6 +231,27 @@ async def test_earliest_retweets_equal_a_search_through_all(
             assert (found.tweet_id, found.author_id) == (tweet_id, author.user_id)
 
 
+@pytest.mark.parametrize("limit", [1, 3, 4, 5, 100])
+async def test_the_newest_flags_are_all_down_to_the_floor(tweet_svc: Instance, limit: int) -> None:
+    ada, bob = Caller(9000, "ada"), Caller(9001, "bob")
+    ids = [await tweeted(tweet_svc, ada, ms(2026, 7, 1) + n) for n in range(10)]
+    likes, retweets = {0, 2, 3, 7}, {2, 5, 6, 8, 9}
+    for number in likes | {1}:
+        await tweet_svc.like(bob, ids[number])
+    await tweet_svc.unlike(bob, ids[1])
+    for number in retweets:
+        await tweet_svc.retweet(bob, ids[number])
+    flags, floor = await tweet_svc.newest_flags(bob, limit)
+    assert [each.tweet_id for each in flags] == sorted(
+        (ids[n] for n in likes | retweets if ids[n] >= floor), reverse=True
+    )
+    for each in flags:
+        number = ids.index(each.tweet_id)
+        assert (each.liked, each.retweeted) == (number in likes, number in retweets)
+    assert flags
+    assert (floor == 0) == (limit > max(len(likes), len(retweets)))
+
+
 async def test_batches_keep_the_order_asked_and_name_what_is_missing(
     tweet_svc: Instance, mesh_config: MeshConfig
 ) -> None:

@@ -41,6 +41,7 @@ class WorldLookups(Lookups):
         self.activity = world.activity  # type: ignore[method-assign]
         self.tweets = world.tweets_by_id  # type: ignore[method-assign]
         self.flags = world.flags  # type: ignore[method-assign]
+        self.newest_flags = world.newest_flags  # type: ignore[method-assign]
         self.earliest_retweets = world.earliest_retweets  # type: ignore[method-assign]
         self.followees = world.followees  # type: ignore[method-assign]
         self.followers = world.followers  # type: ignore[method-assign]

@@ -138,6 +138,14 @@ class Instance:
         )
         return list((await self.lookups.BatchGetViewerFlags(request)).flags)
 
+    async def newest_flags(
+        self, viewer: Caller, limit: int
+    ) -> tuple[list[lookup_pb.ViewerFlags], int]:
+        """The viewer's newest flags, and from which id on they are all."""
+        request = lookup_pb.ListViewerFlagsRequest(viewer_id=viewer.user_id, limit=limit)
+        response = await self.lookups.ListViewerFlags(request)
+        return list(response.flags), response.floor
+
     async def earliest(
         self, tweet_ids: Sequence[int], among: Sequence[Caller]
     ) -> list[Activity | None]:

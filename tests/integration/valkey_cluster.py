@@ -71,12 +71,11 @@ class Node:
 
     async def say(self, *command: str | bytes | int) -> Any:
         """One command over a connection of its own; an error reply is raised."""
-        connection = await connect(LOOPBACK, self.port)
+        connection = await connect(LOOPBACK, self.port, 5)
         try:
             requests = [Request(None, ("AUTH", self.password))] if self.password else []
             requests.append(Request(None, command))
-            async with asyncio.timeout(5):
-                reply = (await connection.send(requests))[-1]
+            reply = (await connection.send(requests))[-1]
         finally:
             connection.close()
         if isinstance(reply, RedisReplyError):

@@ -15,7 +15,9 @@ from starling.tweet.v1.tweet_lookup_service_pb2 import AuthorActivity
 from starling.tweet.v1.tweet_pb2 import Activity, Position, Tweet
 
 from meshkit.snowflake import EPOCH_MS, created_at, timestamp_ms
+from timeline_svc.lookups import Flags
 
+FLAGS = 4
 START_MS = 1_760_000_000_000
 
 
@@ -136,6 +138,17 @@ class World:
             )
             for tweet_id in tweet_ids
         }
+
+    async def newest_flags(self, viewer_id: int, limit: int) -> Flags:
+        """As the store answers, but of so few tweets that a walk also meets what is below the floor."""
+        limit = min(limit, FLAGS)
+        flagged = [
+            sorted((tweet for tweet, user in changed if user == viewer_id), reverse=True)[:limit]
+            for changed in (self.likes, self.retweets)
+        ]
+        floor = max(ids[-1] if len(ids) == limit else 0 for ids in flagged)
+        known = {tweet for ids in flagged for tweet in ids if tweet >= floor}
+        return Flags(await self.flags(viewer_id, sorted(known)), floor)
 
     async def followees(self, user_id: int) -> list[int]:
         return sorted(self.follows.get(user_id, set()))

@@ -1,10 +1,10 @@
 -- Write flags that the store was asked for; a change that came in since is newer and stands.
 -- KEYS: timeline. ARGV: (tweet id, liked at us, retweeted at us) each; 0 is not.
-local keys = keys_of(KEYS[1])
+local state = KEYS[1] .. ':state'
 for i = 1, #ARGV, 3 do
-  if redis.call('HDEL', keys.state, 'u' .. ARGV[i]) == 1 then
-    set_flag(keys, ARGV[i], 'l', ARGV[i + 1])
-    set_flag(keys, ARGV[i], 'r', ARGV[i + 2])
+  local liked, retweeted, unknown, bringer = marks_of(state, ARGV[i])
+  if unknown == '1' then
+    set_marks(state, ARGV[i], later(liked, ARGV[i + 1]), later(retweeted, ARGV[i + 2]), '0', bringer)
   end
 end
 return 1

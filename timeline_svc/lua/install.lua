@@ -1,6 +1,6 @@
 -- Install what a rebuild read, and then what was pushed meanwhile; unless the timeline was
 -- invalidated since, the rebuild took longer than its lease, or Redis may have lost what was pushed.
--- KEYS: timeline. ARGV: lineage, token, nonce, epoch, reader, ttl in ms, position, complete ('0' or '1'),
+-- KEYS: timeline. ARGV: lineage, token, nonce, epoch, reader, ttl in ms, position, complete ('0' or '1'), floor,
 -- number of followees, followees, number of entries, (score, member) each, (field, value) of the state.
 local keys = keys_of(KEYS[1])
 if redis.call('GET', keys.building) ~= ARGV[1] .. ARGV[2] then
@@ -21,14 +21,14 @@ local function add(command, key, first, last)
 end
 
 redis.call('DEL', keys.zset, keys.state, keys.followees)
-local followees = tonumber(ARGV[9])
+local followees = tonumber(ARGV[10])
 redis.call('SADD', keys.followees, '0')
-add('SADD', keys.followees, 10, 9 + followees)
-local at = 10 + followees
+add('SADD', keys.followees, 11, 10 + followees)
+local at = 11 + followees
 local entries = tonumber(ARGV[at])
 add('ZADD', keys.zset, at + 1, at + 2 * entries)
 add('HSET', keys.state, at + 2 * entries + 1, #ARGV)
-redis.call('HSET', keys.state, '_', ARGV[1], 'sync', ARGV[7], 'complete', ARGV[8],
+redis.call('HSET', keys.state, '_', ARGV[1], 'sync', ARGV[7], 'complete', ARGV[8], 'floor', ARGV[9],
   'nonempty', entries > 0 and '1' or '0')
 redis.call('PEXPIRE', keys.state, ARGV[6])
 local expire_at = redis.call('PEXPIRETIME', keys.state)

@@ -30,17 +30,54 @@ local function id_less(a, b)
   return a < b
 end
 
-local function set_flag(keys, id, flag, changed_us)
-  local field = flag .. id
-  local known = redis.call('HGET', keys.state, field)
-  if not known or math.abs(tonumber(known)) < math.abs(tonumber(changed_us)) then
-    redis.call('HSET', keys.state, field, changed_us)
+-- The marks of a tweet, all of them texts: microseconds of the reader's like and of their retweet ('0': none that is
+-- known of; negative: of its undoing), '1' while the store is still to be asked for these two, and
+-- "<user id>:<username>" of whose retweet brought it in ('': nobody's).
+local function marks_of(state, id)
+  local known = redis.call('HGET', state, id)
+  if not known then
+    return '0', '0', '0', ''
+  end
+  return string.match(known, '^(%S+) (%S+) (%S+) (.*)$')
+end
+
+local function set_marks(state, id, liked, retweeted, unknown, bringer)
+  if liked == '0' and retweeted == '0' and unknown == '0' and bringer == '' then
+    redis.call('HDEL', state, id)
+  else
+    redis.call('HSET', state, id, liked .. ' ' .. retweeted .. ' ' .. unknown .. ' ' .. bringer)
+  end
+end
+
+-- Of two changes of one flag, in microseconds, the later.
+local function later(known, changed_us)
+  if math.abs(tonumber(known)) < math.abs(tonumber(changed_us)) then
+    return changed_us
+  end
+  return known
+end
+
+local function set_flag(state, id, flag, changed_us)
+  local liked, retweeted, unknown, bringer = marks_of(state, id)
+  if flag == 'l' then
+    liked = later(liked, changed_us)
+  else
+    retweeted = later(retweeted, changed_us)
+  end
+  set_marks(state, id, liked, retweeted, unknown, bringer)
+end
+
+-- A tweet left the timeline; the reader's own flags stay.
+local function left(state, id)
+  local liked, retweeted, _, bringer = marks_of(state, id)
+  if bringer ~= '' then
+    set_marks(state, id, liked, retweeted, '0', '')
   end
 end
 
 local function withdraw(keys, id, at_ms, actor, nonce)
-  local mark = redis.call('HGET', keys.state, 't' .. id)
-  if mark and string.sub(mark, 1, #actor + 1) == actor .. ':' then
+  local _, _, _, bringer = marks_of(keys.state, id)
+  if string.sub(bringer, 1, #actor + 1) == actor .. ':' then
     local score = redis.call('ZSCORE', keys.zset, id)
     if score and tonumber(score) == tonumber(at_ms) then
       -- Whether a later retweet now brings the tweet in, only the store knows.
@@ -53,7 +90,7 @@ end
 local function trim(keys, head, size)
   local removed = redis.call('ZPOPMIN', keys.zset, size - CAP)
   for i = 1, #removed, 2 do
-    redis.call('HDEL', keys.state, 't' .. removed[i], 'u' .. removed[i])
+    left(keys.state, removed[i])
   end
   if head.complete == '1' then
     redis.call('HSET', keys.state, 'complete', '0')
@@ -103,14 +140,14 @@ local function place(keys, uid, head, op, nonce)
   end
 
   local score = redis.call('ZSCORE', keys.zset, id)
+  local liked, retweeted, unknown, bringer = marks_of(keys.state, id)
   if retweet then
     if score then
-      local mark = redis.call('HGET', keys.state, 't' .. id)
-      if not mark then
+      if bringer == '' then
         return
       end
       local current = tonumber(score)
-      local standing = string.match(mark, '^(%d+):')
+      local standing = string.match(bringer, '^(%d+):')
       if current < at or (current == at and not id_less(actor, standing)) then
         return -- the earliest retweet keeps its place
       end
@@ -125,13 +162,17 @@ local function place(keys, uid, head, op, nonce)
       drop(keys, nonce)
       return
     end
-    redis.call('HSET', keys.state, 't' .. id, actor .. ':' .. username, 'u' .. id, '1', 'retweets', '1')
+    if id_less(id, head.floor) then
+      unknown = '1'
+    end
+    set_marks(keys.state, id, liked, retweeted, unknown, actor .. ':' .. username)
+    redis.call('HSET', keys.state, 'retweets', '1')
   else
     if below then
       return
     end
-    if score then
-      redis.call('HDEL', keys.state, 't' .. id)
+    if bringer ~= '' then
+      set_marks(keys.state, id, liked, retweeted, unknown, '')
     end
   end
   redis.call('ZADD', keys.zset, at_ms, id)
@@ -185,7 +226,7 @@ end
 -- Apply one operation to one reader, if their timeline is cached; keep it for the rebuild if one is
 -- under way; else do nothing. Returns whether the timeline was there.
 local function apply(timeline, uid, op, nonce)
-  local known = redis.call('HMGET', timeline .. ':state', '_', 'complete', 'nonempty', 'retweets')
+  local known = redis.call('HMGET', timeline .. ':state', '_', 'complete', 'nonempty', 'retweets', 'floor')
   if not known[1] then
     local keys = keys_of(timeline)
     if redis.call('EXISTS', keys.building) == 1 then
@@ -195,14 +236,14 @@ local function apply(timeline, uid, op, nonce)
     return 0
   end
   if op[1] == 'activity' then
-    local head = { complete = known[2], nonempty = known[3], retweets = known[4] }
+    local head = { complete = known[2], nonempty = known[3], retweets = known[4], floor = known[5] }
     if op[5] ~= op[7] or not place_tweet(timeline, uid, head, op, nonce) then
       place(keys_of(timeline), uid, head, op, nonce)
     end
   elseif op[1] == 'withdraw' then
     withdraw(keys_of(timeline), op[2], op[3], op[4], nonce)
   elseif op[1] == 'flag' then
-    set_flag(keys_of(timeline), op[2], op[3], op[4])
+    set_flag(timeline .. ':state', op[2], op[3], op[4])
   end
   return 1
 end

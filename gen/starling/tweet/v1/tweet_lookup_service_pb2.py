@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from starling.tweet.v1 import tweet_pb2 as starling_dot_tweet_dot_v1_dot_tweet__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,starling/tweet/v1/tweet_lookup_service.proto\x12\x11starling.tweet.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1dstarling/tweet/v1/tweet.proto\"?\n\x15\x42\x61tchGetTweetsRequest\x12&\n\ttweet_ids\x18\x01 \x03(\x03\x42\t\xbaH\x06\x92\x01\x03\x10\xe8\x07R\x08tweetIds\"R\n\x16\x42\x61tchGetTweetsResponse\x12\x38\n\x07results\x18\x01 \x03(\x0b\x32\x1e.starling.tweet.v1.TweetResultR\x07results\"X\n\x0bTweetResult\x12\x19\n\x08tweet_id\x18\x01 \x01(\x03R\x07tweetId\x12.\n\x05tweet\x18\x02 \x01(\x0b\x32\x18.starling.tweet.v1.TweetR\x05tweet\"\xba\x01\n\x13ListActivityRequest\x12(\n\nauthor_ids\x18\x01 \x03(\x03\x42\t\xbaH\x06\x92\x01\x03\x10\xf4\x03R\tauthorIds\x12\x33\n\x06\x62\x65\x66ore\x18\x02 \x01(\x0b\x32\x1b.starling.tweet.v1.PositionR\x06\x62\x65\x66ore\x12 \n\x05limit\x18\x03 \x01(\rB\n\xbaH\x07*\x05\x18\xe8\x07(\x01R\x05limit\x12\"\n\x08since_ms\x18\x04 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00R\x07sinceMs\"S\n\x14ListActivityResponse\x12;\n\x07\x61uthors\x18\x01 \x03(\x0b\x32!.starling.tweet.v1.AuthorActivityR\x07\x61uthors\"\x81\x01\n\x0e\x41uthorActivity\x12\x1b\n\tauthor_id\x18\x01 \x01(\x03R\x08\x61uthorId\x12\x37\n\x08\x61\x63tivity\x18\x02 \x03(\x0b\x32\x1b.starling.tweet.v1.ActivityR\x08\x61\x63tivity\x12\x19\n\x08has_more\x18\x03 \x01(\x08R\x07hasMore\"j\n\x1a\x42\x61tchGetViewerFlagsRequest\x12$\n\tviewer_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00R\x08viewerId\x12&\n\ttweet_ids\x18\x02 \x03(\x03\x42\t\xbaH\x06\x92\x01\x03\x10\xe8\x07R\x08tweetIds\"S\n\x1b\x42\x61tchGetViewerFlagsResponse\x12\x34\n\x05\x66lags\x18\x01 \x03(\x0b\x32\x1e.starling.tweet.v1.ViewerFlagsR\x05\x66lags\"\xa4\x01\n\x0bViewerFlags\x12\x19\n\x08tweet_id\x18\x01 \x01(\x03R\x07tweetId\x12\x14\n\x05liked\x18\x02 \x01(\x08R\x05liked\x12\x1c\n\tretweeted\x18\x03 \x01(\x08R\tretweeted\x12\x1e\n\x0bliked_at_us\x18\x04 \x01(\x03R\tlikedAtUs\x12&\n\x0fretweeted_at_us\x18\x05 \x01(\x03R\rretweetedAtUs\"l\n\x1b\x46indEarliestRetweetsRequest\x12&\n\ttweet_ids\x18\x01 \x03(\x03\x42\t\xbaH\x06\x92\x01\x03\x10\xe8\x07R\x08tweetIds\x12%\n\x08user_ids\x18\x02 \x03(\x03\x42\n\xbaH\x07\x92\x01\x04\x10\xa0\x9c\x01R\x07userIds\"Z\n\x1c\x46indEarliestRetweetsResponse\x12:\n\x07results\x18\x01 \x03(\x0b\x32 .starling.tweet.v1.RetweetResultR\x07results\"a\n\rRetweetResult\x12\x19\n\x08tweet_id\x18\x01 \x01(\x03R\x07tweetId\x12\x35\n\x07retweet\x18\x02 \x01(\x0b\x32\x1b.starling.tweet.v1.ActivityR\x07retweet2\xdf\x03\n\x12TweetLookupService\x12j\n\x0e\x42\x61tchGetTweets\x12(.starling.tweet.v1.BatchGetTweetsRequest\x1a).starling.tweet.v1.BatchGetTweetsResponse\"\x03\x90\x02\x01\x12\x64\n\x0cListActivity\x12&.starling.tweet.v1.ListActivityRequest\x1a\'.starling.tweet.v1.ListActivityResponse\"\x03\x90\x02\x01\x12y\n\x13\x42\x61tchGetViewerFlags\x12-.starling.tweet.v1.BatchGetViewerFlagsRequest\x1a..starling.tweet.v1.BatchGetViewerFlagsResponse\"\x03\x90\x02\x01\x12|\n\x14\x46indEarliestRetweets\x12..starling.tweet.v1.FindEarliestRetweetsRequest\x1a/.starling.tweet.v1.FindEarliestRetweetsResponse\"\x03\x90\x02\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n,starling/tweet/v1/tweet_lookup_service.proto\x12\x11starling.tweet.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1dstarling/tweet/v1/tweet.proto\"?\n\x15\x42\x61tchGetTweetsRequest\x12&\n\ttweet_ids\x18\x01 \x03(\x03\x42\t\xbaH\x06\x92\x01\x03\x10\xe8\x07R\x08tweetIds\"R\n\x16\x42\x61tchGetTweetsResponse\x12\x38\n\x07results\x18\x01 \x03(\x0b\x32\x1e.starling.tweet.v1.TweetResultR\x07results\"X\n\x0bTweetResult\x12\x19\n\x08tweet_id\x18\x01 \x01(\x03R\x07tweetId\x12.\n\x05tweet\x18\x02 \x01(\x0b\x32\x18.starling.tweet.v1.TweetR\x05tweet\"\xba\x01\n\x13ListActivityRequest\x12(\n\nauthor_ids\x18\x01 \x03(\x03\x42\t\xbaH\x06\x92\x01\x03\x10\xf4\x03R\tauthorIds\x12\x33\n\x06\x62\x65\x66ore\x18\x02 \x01(\x0b\x32\x1b.starling.tweet.v1.PositionR\x06\x62\x65\x66ore\x12 \n\x05limit\x18\x03 \x01(\rB\n\xbaH\x07*\x05\x18\xe8\x07(\x01R\x05limit\x12\"\n\x08since_ms\x18\x04 \x01(\x03\x42\x07\xbaH\x04\"\x02(\x00R\x07sinceMs\"S\n\x14ListActivityResponse\x12;\n\x07\x61uthors\x18\x01 \x03(\x0b\x32!.starling.tweet.v1.AuthorActivityR\x07\x61uthors\"\x81\x01\n\x0e\x41uthorActivity\x12\x1b\n\tauthor_id\x18\x01 \x01(\x03R\x08\x61uthorId\x12\x37\n\x08\x61\x63tivity\x18\x02 \x03(\x0b\x32\x1b.starling.tweet.v1.ActivityR\x08\x61\x63tivity\x12\x19\n\x08has_more\x18\x03 \x01(\x08R\x07hasMore\"j\n\x1a\x42\x61tchGetViewerFlagsRequest\x12$\n\tviewer_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00R\x08viewerId\x12&\n\ttweet_ids\x18\x02 \x03(\x03\x42\t\xbaH\x06\x92\x01\x03\x10\xe8\x07R\x08tweetIds\"S\n\x1b\x42\x61tchGetViewerFlagsResponse\x12\x34\n\x05\x66lags\x18\x01 \x03(\x0b\x32\x1e.starling.tweet.v1.ViewerFlagsR\x05\x66lags\"\xa4\x01\n\x0bViewerFlags\x12\x19\n\x08tweet_id\x18\x01 \x01(\x03R\x07tweetId\x12\x14\n\x05liked\x18\x02 \x01(\x08R\x05liked\x12\x1c\n\tretweeted\x18\x03 \x01(\x08R\tretweeted\x12\x1e\n\x0bliked_at_us\x18\x04 \x01(\x03R\tlikedAtUs\x12&\n\x0fretweeted_at_us\x18\x05 \x01(\x03R\rretweetedAtUs\"`\n\x16ListViewerFlagsRequest\x12$\n\tviewer_id\x18\x01 \x01(\x03\x42\x07\xbaH\x04\"\x02 \x00R\x08viewerId\x12 \n\x05limit\x18\x02 \x01(\rB\n\xbaH\x07*\x05\x18\xe8\x07(\x01R\x05limit\"e\n\x17ListViewerFlagsResponse\x12\x34\n\x05\x66lags\x18\x01 \x03(\x0b\x32\x1e.starling.tweet.v1.ViewerFlagsR\x05\x66lags\x12\x14\n\x05\x66loor\x18\x02 \x01(\x03R\x05\x66loor\"l\n\x1b\x46indEarliestRetweetsRequest\x12&\n\ttweet_ids\x18\x01 \x03(\x03\x42\t\xbaH\x06\x92\x01\x03\x10\xe8\x07R\x08tweetIds\x12%\n\x08user_ids\x18\x02 \x03(\x03\x42\n\xbaH\x07\x92\x01\x04\x10\xa0\x9c\x01R\x07userIds\"Z\n\x1c\x46indEarliestRetweetsResponse\x12:\n\x07results\x18\x01 \x03(\x0b\x32 .starling.tweet.v1.RetweetResultR\x07results\"a\n\rRetweetResult\x12\x19\n\x08tweet_id\x18\x01 \x01(\x03R\x07tweetId\x12\x35\n\x07retweet\x18\x02 \x01(\x0b\x32\x1b.starling.tweet.v1.ActivityR\x07retweet2\xce\x04\n\x12TweetLookupService\x12j\n\x0e\x42\x61tchGetTweets\x12(.starling.tweet.v1.BatchGetTweetsRequest\x1a).starling.tweet.v1.BatchGetTweetsResponse\"\x03\x90\x02\x01\x12\x64\n\x0cListActivity\x12&.starling.tweet.v1.ListActivityRequest\x1a\'.starling.tweet.v1.ListActivityResponse\"\x03\x90\x02\x01\x12y\n\x13\x42\x61tchGetViewerFlags\x12-.starling.tweet.v1.BatchGetViewerFlagsRequest\x1a..starling.tweet.v1.BatchGetViewerFlagsResponse\"\x03\x90\x02\x01\x12m\n\x0fListViewerFlags\x12).starling.tweet.v1.ListViewerFlagsRequest\x1a*.starling.tweet.v1.ListViewerFlagsResponse\"\x03\x90\x02\x01\x12|\n\x14\x46indEarliestRetweets\x12..starling.tweet.v1.FindEarliestRetweetsRequest\x1a/.starling.tweet.v1.FindEarliestRetweetsResponse\"\x03\x90\x02\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,6 +45,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BATCHGETVIEWERFLAGSREQUEST'].fields_by_name['viewer_id']._serialized_options = b'\272H\004\"\002 \000'
   _globals['_BATCHGETVIEWERFLAGSREQUEST'].fields_by_name['tweet_ids']._loaded_options = None
   _globals['_BATCHGETVIEWERFLAGSREQUEST'].fields_by_name['tweet_ids']._serialized_options = b'\272H\006\222\001\003\020\350\007'
+  _globals['_LISTVIEWERFLAGSREQUEST'].fields_by_name['viewer_id']._loaded_options = None
+  _globals['_LISTVIEWERFLAGSREQUEST'].fields_by_name['viewer_id']._serialized_options = b'\272H\004\"\002 \000'
+  _globals['_LISTVIEWERFLAGSREQUEST'].fields_by_name['limit']._loaded_options = None
+  _globals['_LISTVIEWERFLAGSREQUEST'].fields_by_name['limit']._serialized_options = b'\272H\007*\005\030\350\007(\001'
   _globals['_FINDEARLIESTRETWEETSREQUEST'].fields_by_name['tweet_ids']._loaded_options = None
   _globals['_FINDEARLIESTRETWEETSREQUEST'].fields_by_name['tweet_ids']._serialized_options = b'\272H\006\222\001\003\020\350\007'
   _globals['_FINDEARLIESTRETWEETSREQUEST'].fields_by_name['user_ids']._loaded_options = None
@@ -55,6 +59,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TWEETLOOKUPSERVICE'].methods_by_name['ListActivity']._serialized_options = b'\220\002\001'
   _globals['_TWEETLOOKUPSERVICE'].methods_by_name['BatchGetViewerFlags']._loaded_options = None
   _globals['_TWEETLOOKUPSERVICE'].methods_by_name['BatchGetViewerFlags']._serialized_options = b'\220\002\001'
+  _globals['_TWEETLOOKUPSERVICE'].methods_by_name['ListViewerFlags']._loaded_options = None
+  _globals['_TWEETLOOKUPSERVICE'].methods_by_name['ListViewerFlags']._serialized_options = b'\220\002\001'
   _globals['_TWEETLOOKUPSERVICE'].methods_by_name['FindEarliestRetweets']._loaded_options = None
   _globals['_TWEETLOOKUPSERVICE'].methods_by_name['FindEarliestRetweets']._serialized_options = b'\220\002\001'
   _globals['_BATCHGETTWEETSREQUEST']._serialized_start=127
@@ -75,12 +81,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BATCHGETVIEWERFLAGSRESPONSE']._serialized_end=963
   _globals['_VIEWERFLAGS']._serialized_start=966
   _globals['_VIEWERFLAGS']._serialized_end=1130
-  _globals['_FINDEARLIESTRETWEETSREQUEST']._serialized_start=1132
-  _globals['_FINDEARLIESTRETWEETSREQUEST']._serialized_end=1240
-  _globals['_FINDEARLIESTRETWEETSRESPONSE']._serialized_start=1242
-  _globals['_FINDEARLIESTRETWEETSRESPONSE']._serialized_end=1332
-  _globals['_RETWEETRESULT']._serialized_start=1334
-  _globals['_RETWEETRESULT']._serialized_end=1431
-  _globals['_TWEETLOOKUPSERVICE']._serialized_start=1434
-  _globals['_TWEETLOOKUPSERVICE']._serialized_end=1913
+  _globals['_LISTVIEWERFLAGSREQUEST']._serialized_start=1132
+  _globals['_LISTVIEWERFLAGSREQUEST']._serialized_end=1228
+  _globals['_LISTVIEWERFLAGSRESPONSE']._serialized_start=1230
+  _globals['_LISTVIEWERFLAGSRESPONSE']._serialized_end=1331
+  _globals['_FINDEARLIESTRETWEETSREQUEST']._serialized_start=1333
+  _globals['_FINDEARLIESTRETWEETSREQUEST']._serialized_end=1441
+  _globals['_FINDEARLIESTRETWEETSRESPONSE']._serialized_start=1443
+  _globals['_FINDEARLIESTRETWEETSRESPONSE']._serialized_end=1533
+  _globals['_RETWEETRESULT']._serialized_start=1535
+  _globals['_RETWEETRESULT']._serialized_end=1632
+  _globals['_TWEETLOOKUPSERVICE']._serialized_start=1635
+  _globals['_TWEETLOOKUPSERVICE']._serialized_end=2225
 # @@protoc_insertion_point(module_scope)

@@ -84,6 +84,22 @@ class ViewerFlags(_message.Message):
     retweeted_at_us: int
     def __init__(self, tweet_id: _Optional[int] = ..., liked: _Optional[bool] = ..., retweeted: _Optional[bool] = ..., liked_at_us: _Optional[int] = ..., retweeted_at_us: _Optional[int] = ...) -> None: ...
 
+class ListViewerFlagsRequest(_message.Message):
+    __slots__ = ("viewer_id", "limit")
+    VIEWER_ID_FIELD_NUMBER: _ClassVar[int]
+    LIMIT_FIELD_NUMBER: _ClassVar[int]
+    viewer_id: int
+    limit: int
+    def __init__(self, viewer_id: _Optional[int] = ..., limit: _Optional[int] = ...) -> None: ...
+
+class ListViewerFlagsResponse(_message.Message):
+    __slots__ = ("flags", "floor")
+    FLAGS_FIELD_NUMBER: _ClassVar[int]
+    FLOOR_FIELD_NUMBER: _ClassVar[int]
+    flags: _containers.RepeatedCompositeFieldContainer[ViewerFlags]
+    floor: int
+    def __init__(self, flags: _Optional[_Iterable[_Union[ViewerFlags, _Mapping]]] = ..., floor: _Optional[int] = ...) -> None: ...
+
 class FindEarliestRetweetsRequest(_message.Message):
     __slots__ = ("tweet_ids", "user_ids")
     TWEET_IDS_FIELD_NUMBER: _ClassVar[int]

@@ -52,6 +52,11 @@ class TweetLookupServiceStub:
                 request_serializer=starling_dot_tweet_dot_v1_dot_tweet__lookup__service__pb2.BatchGetViewerFlagsRequest.SerializeToString,
                 response_deserializer=starling_dot_tweet_dot_v1_dot_tweet__lookup__service__pb2.BatchGetViewerFlagsResponse.FromString,
                 _registered_method=True)
+        self.ListViewerFlags = channel.unary_unary(
+                '/starling.tweet.v1.TweetLookupService/ListViewerFlags',
+                request_serializer=starling_dot_tweet_dot_v1_dot_tweet__lookup__service__pb2.ListViewerFlagsRequest.SerializeToString,
+                response_deserializer=starling_dot_tweet_dot_v1_dot_tweet__lookup__service__pb2.ListViewerFlagsResponse.FromString,
+                _registered_method=True)
         self.FindEarliestRetweets = channel.unary_unary(
                 '/starling.tweet.v1.TweetLookupService/FindEarliestRetweets',
                 request_serializer=starling_dot_tweet_dot_v1_dot_tweet__lookup__service__pb2.FindEarliestRetweetsRequest.SerializeToString,
@@ -88,6 +93,14 @@ class TweetLookupServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListViewerFlags(self, request, context):
+        """What a viewer likes and has retweeted of the newest tweets, and down to which tweet that is all.
+        Newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def FindEarliestRetweets(self, request, context):
         """For each tweet, the earliest standing retweet made by any of the given users, in the order
         asked; a tweet that none of them retweeted is a result without `retweet`.
@@ -113,6 +126,11 @@ def add_TweetLookupServiceServicer_to_server(servicer, server):
                     servicer.BatchGetViewerFlags,
                     request_deserializer=starling_dot_tweet_dot_v1_dot_tweet__lookup__service__pb2.BatchGetViewerFlagsRequest.FromString,
                     response_serializer=starling_dot_tweet_dot_v1_dot_tweet__lookup__service__pb2.BatchGetViewerFlagsResponse.SerializeToString,
+            ),
+            'ListViewerFlags': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListViewerFlags,
+                    request_deserializer=starling_dot_tweet_dot_v1_dot_tweet__lookup__service__pb2.ListViewerFlagsRequest.FromString,
+                    response_serializer=starling_dot_tweet_dot_v1_dot_tweet__lookup__service__pb2.ListViewerFlagsResponse.SerializeToString,
             ),
             'FindEarliestRetweets': grpc.unary_unary_rpc_method_handler(
                     servicer.FindEarliestRetweets,
@@ -204,6 +222,33 @@ class TweetLookupService:
             '/starling.tweet.v1.TweetLookupService/BatchGetViewerFlags',
             starling_dot_tweet_dot_v1_dot_tweet__lookup__service__pb2.BatchGetViewerFlagsRequest.SerializeToString,
             starling_dot_tweet_dot_v1_dot_tweet__lookup__service__pb2.BatchGetViewerFlagsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListViewerFlags(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/starling.tweet.v1.TweetLookupService/ListViewerFlags',
+            starling_dot_tweet_dot_v1_dot_tweet__lookup__service__pb2.ListViewerFlagsRequest.SerializeToString,
+            starling_dot_tweet_dot_v1_dot_tweet__lookup__service__pb2.ListViewerFlagsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -29,6 +29,10 @@ class TweetLookupServiceStub:
     """
     BatchGetViewerFlags: _aio.UnaryUnaryMultiCallable[_tweet_lookup_service_pb2.BatchGetViewerFlagsRequest, _tweet_lookup_service_pb2.BatchGetViewerFlagsResponse]
     """Whether a viewer likes and has retweeted each of the tweets, in the order asked."""
+    ListViewerFlags: _aio.UnaryUnaryMultiCallable[_tweet_lookup_service_pb2.ListViewerFlagsRequest, _tweet_lookup_service_pb2.ListViewerFlagsResponse]
+    """What a viewer likes and has retweeted of the newest tweets, and down to which tweet that is all.
+    Newest first.
+    """
     FindEarliestRetweets: _aio.UnaryUnaryMultiCallable[_tweet_lookup_service_pb2.FindEarliestRetweetsRequest, _tweet_lookup_service_pb2.FindEarliestRetweetsResponse]
     """For each tweet, the earliest standing retweet made by any of the given users, in the order
     asked; a tweet that none of them retweeted is a result without `retweet`.
@@ -67,6 +71,16 @@ class TweetLookupServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_tweet_lookup_service_pb2.BatchGetViewerFlagsRequest, _abc.Awaitable[_tweet_lookup_service_pb2.BatchGetViewerFlagsResponse]],
     ) -> _abc.Awaitable[_tweet_lookup_service_pb2.BatchGetViewerFlagsResponse]:
         """Whether a viewer likes and has retweeted each of the tweets, in the order asked."""
+
+    @_abc_1.abstractmethod
+    def ListViewerFlags(
+        self,
+        request: _tweet_lookup_service_pb2.ListViewerFlagsRequest,
+        context: _aio.ServicerContext[_tweet_lookup_service_pb2.ListViewerFlagsRequest, _abc.Awaitable[_tweet_lookup_service_pb2.ListViewerFlagsResponse]],
+    ) -> _abc.Awaitable[_tweet_lookup_service_pb2.ListViewerFlagsResponse]:
+        """What a viewer likes and has retweeted of the newest tweets, and down to which tweet that is all.
+        Newest first.
+        """
 
     @_abc_1.abstractmethod
     def FindEarliestRetweets(

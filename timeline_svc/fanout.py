@@ -69,8 +69,7 @@ class Fanout:
         generations = await self._generation.current([tweet.tweet_id])
         await self._tweets.fill([tweet], posted.at_ms * 1000, generations)
         await self._push(activity, [tweet.user_id], withdrawn=False)
-        if reply := meta.headers.get(REPLY_HEADER):
-            await self._bus.notify(reply)  # the author may read their own write now
+        await self._say_seen(meta)
         await self._to_followers(activity, meta, withdrawn=False)
         late = meta.delivered > 1 or wall_clock_ms() - meta.published_ms > LATE_MS
         if late and not await self._lookups.tweets([tweet.tweet_id]):
@@ -87,11 +86,13 @@ class Fanout:
             [activity.actor_id],
         )
         if activity.actor_id == activity.author_id:
+            await self._say_seen(meta)
             return  # stands at its own time with whoever follows them
         if change.retweeted:
             await self._activity.add(activity)
         else:
             await self._activity.clear(activity.actor_id)
+        await self._say_seen(meta)
         await self._to_followers(activity, meta, withdrawn=not change.retweeted)
 
     async def like_changed(self, event: TweetEvent, meta: EventMeta) -> None:
@@ -100,11 +101,13 @@ class Fanout:
         await self._timelines.push(
             flag(change.tweet_id, "liked", change.liked, change.changed_us), [change.user_id]
         )
+        await self._say_seen(meta)
 
     async def deleted(self, event: TweetEvent, meta: EventMeta) -> None:
         """A deleted tweet is marked, and so vanishes from wherever its id stands."""
         await self._tweets.mark_deleted(event.deleted.tweet_id)
         await self._activity.clear(event.deleted.author_id)
+        await self._say_seen(meta)
 
     async def counts_changed(self, event: TweetEvent, meta: EventMeta) -> None:
         """New counts of a tweet."""
@@ -124,6 +127,11 @@ class Fanout:
     async def chunk(self, event: FanoutChunk, meta: EventMeta) -> None:
         """One activity to up to a thousand followers."""
         await self._deliver(event.activity, event.follower_ids, withdrawn=event.withdrawn)
+
+    async def _say_seen(self, meta: EventMeta) -> None:
+        """Tell who waits for it that whoever made the change may read their own write now."""
+        if reply := meta.headers.get(REPLY_HEADER):
+            await self._bus.notify(reply)
 
     async def _to_followers(self, activity: Activity, meta: EventMeta, *, withdrawn: bool) -> None:
         """Push to few followers here, to many in chunks, to a celebrity's through the log."""

@@ -16,9 +16,9 @@ class TweetConfig(MeshConfig):
     tweet_max_chars: int = Field(
         140, ge=1, le=CONTENT_CEILING, description="Code points of a tweet, at most"
     )
-    post_fanout_wait_ms: int = Field(
+    fanout_wait_ms: int = Field(
         400,
         ge=0,
         le=5000,
-        description="How long a post waits for the fan-out worker's word that its author sees it",
+        description="How long a change waits for the fan-out worker's word that who made it sees it",
     )

@@ -1,9 +1,10 @@
-"""Waiting for the fan-out worker's word that an author's own timeline has the tweet.
+"""Waiting for the fan-out worker's word that whoever changed something will see it in the next read.
 
-A post's event carries the subject of an inbox (`Starling-Reply`); the worker notifies it once the
-author's timeline is pushed to. The wait is bounded, and after a few waits in vain, when the worker
-is evidently away, only every `_PROBE_S` one post waits, to see whether it is back: the others are
-answered at once.
+The event of a post, a like, a retweet, their undoing or a deletion carries the subject of an inbox
+(`Starling-Reply`); the worker notifies it once the cached timelines of who made the change have it. The
+wait is bounded, and after a few waits in vain, when the worker is evidently away or behind, only every
+`_PROBE_S` one change waits, to see whether it is back: the others are answered at once. There is one
+`FanoutWord` for each of the worker's consumers, as one may be behind and the other not.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from meshkit.events import REPLY_HEADER, EventBus, Reply
 
 _IN_VAIN = 3
 _PROBE_S = 5.0
-_WAITS = Counter("starling_post_fanout_waits", "Waits of posts for the fan-out", ["outcome"])
+_WAITS = Counter("starling_fanout_waits", "Waits of changes for the fan-out", ["outcome"])
 
 
 class ExpectedWord:
-    """The word that one post expects; `headers` go with its event."""
+    """The word that one change expects; `headers` go with its event."""
 
     def __init__(self, owner: FanoutWord, reply: Reply | None) -> None:
         self._owner = owner
@@ -37,7 +38,7 @@ class ExpectedWord:
 
 
 class FanoutWord:
-    """Makes posts wait, as long as that is of use."""
+    """Makes changes wait, as long as that is of use."""
 
     def __init__(self, bus: EventBus, wait_s: float) -> None:
         self._bus = bus
@@ -47,7 +48,7 @@ class FanoutWord:
 
     @contextmanager
     def expect(self) -> Iterator[ExpectedWord]:
-        """For the time of one post: listen for its word, unless waiting is of no use now."""
+        """For the time of one change: listen for its word, unless waiting is of no use now."""
         if not self._useful():
             yield ExpectedWord(self, None)
             return

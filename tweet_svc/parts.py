@@ -52,6 +52,9 @@ class Parts:
         tweets, activity = TweetStore(session), ActivityStore(session)
         likes, retweets, counts = LikeStore(session), RetweetStore(session), CountStore(session)
         changes = Changes(session, outbox, activity)
+        wait_s = config.fanout_wait_ms / 1000
+        # The worker's consumers of activity (posts, retweets, deletions) and of likes.
+        fanout, likes_fanout = FanoutWord(bus, wait_s), FanoutWord(bus, wait_s)
         posting = Posting(
             next_id=next_id,
             clock=clock,
@@ -59,18 +62,21 @@ class Parts:
             activity=activity,
             claims=IdempotencyStore(session),
             changes=changes,
-            fanout=FanoutWord(bus, config.post_fanout_wait_ms / 1000),
+            fanout=fanout,
         )
         service = TweetService(
             config=config,
             clock=clock,
             posting=posting,
-            engagement=Engagement(clock, tweets, likes, retweets, changes),
+            engagement=Engagement(
+                clock, tweets, likes, retweets, changes, fanout=fanout, likes_fanout=likes_fanout
+            ),
             tweets=tweets,
             counts=counts,
             likes=likes,
             retweets=retweets,
             changes=changes,
+            fanout=fanout,
         )
         return cls(
             posting=posting,

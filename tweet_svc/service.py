@@ -34,6 +34,7 @@ from tweet_svc.changes import Changes
 from tweet_svc.config import TweetConfig
 from tweet_svc.count_store import CountStore
 from tweet_svc.engagement import Engagement
+from tweet_svc.fanout_word import FanoutWord
 from tweet_svc.like_store import LikeStore
 from tweet_svc.posting import KEY_HEADER, Post, Posting, checked_key
 from tweet_svc.reasons import NOT_THE_AUTHOR, TWEET_NOT_FOUND
@@ -66,6 +67,7 @@ class TweetService(TweetServiceServicer):
         likes: LikeStore,
         retweets: RetweetStore,
         changes: Changes,
+        fanout: FanoutWord,
     ) -> None:
         self._max_chars = config.tweet_max_chars
         self._clock = clock
@@ -76,6 +78,7 @@ class TweetService(TweetServiceServicer):
         self._likes = likes
         self._retweets = retweets
         self._changes = changes
+        self._fanout = fanout
 
     async def PostTweet(self, request: PostTweetRequest, context: _Context) -> PostTweetResponse:
         """Post a tweet, once under an idempotency key."""
@@ -116,14 +119,15 @@ class TweetService(TweetServiceServicer):
             raise NOT_THE_AUTHOR.error(tweet_id=tweet_id)
         # Later than the post, also should its id be ahead of the clock.
         deleted_us = self._clock.next_us(timestamp_ms(tweet_id) * 1000)
-        row = await self._changes.write(
-            TweetEvent(
-                deleted=TweetDeleted(
-                    tweet_id=tweet_id, author_id=author_id, changed_us=deleted_us, text_hash=text
-                )
+        event = TweetEvent(
+            deleted=TweetDeleted(
+                tweet_id=tweet_id, author_id=author_id, changed_us=deleted_us, text_hash=text
             )
         )
-        await self._changes.publish(row)
+        with self._fanout.expect() as word:
+            row = await self._changes.write(event, word.headers)
+            if await self._changes.publish(row):
+                await word.wait()
         return DeleteTweetResponse(success=True)
 
     async def LikeTweet(self, request: LikeTweetRequest, context: _Context) -> LikeTweetResponse:

@@ -28,7 +28,7 @@ ROOMY = {
     # Spans of thousands of calls would fill the trace store, and take the two cores from the calls.
     "OTEL_TRACES_SAMPLER_ARG": "0",
     # A machine that does much else takes longer than the 400 ms which users would wait at most.
-    "POST_FANOUT_WAIT_MS": "2000",
+    "FANOUT_WAIT_MS": "2000",
 }
 """Settings under which no test meets a limit by accident."""
 

@@ -181,6 +181,20 @@ async def test_the_author_hears_once_their_own_timeline_has_it(mesh: Mesh) -> No
     assert own == wanted(mesh, AUTHOR)
 
 
+async def test_who_likes_hears_once_their_own_timeline_has_the_flag(mesh: Mesh) -> None:
+    await shows(mesh)
+    tweet_id = next(iter(mesh.world.tweets))
+    seen: list[bool] = []
+
+    async def heard() -> None:
+        seen.extend(tweet.liked for tweet in await mesh.read(READER, 20))
+
+    mesh.bus.on_notify = heard
+    change = LikeChanged(tweet_id=tweet_id, user_id=READER, liked=True, changed_us=START_MS * 1000)
+    await mesh.handle(TweetEvent(like_changed=change), in_time(**{REPLY_HEADER: "inbox"}))
+    assert seen == [True]
+
+
 async def test_a_fan_out_that_comes_after_the_deletion_brings_nothing_back(mesh: Mesh) -> None:
     activity = mesh.world.post(AUTHOR, START_MS + 5)
     event = posted(mesh, activity)

@@ -17,7 +17,7 @@ from meshkit.config import MeshConfig
 from meshkit.consumer import Consumer, EventMeta
 from meshkit.events import REPLY_HEADER, ConsumerSpec, EventBus
 from meshkit.identity import Caller
-from meshkit.streams import TWEET_POSTED, TWEETS
+from meshkit.streams import TWEETS
 from tests.conftest import until
 from tests.integration.tweet_rig import Instance, running
 from tweet_svc import fanout_word
@@ -27,30 +27,33 @@ WAIT_S = 1.0
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def tweet_svc(mesh_config: MeshConfig, bus: EventBus) -> AsyncIterator[Instance]:
-    async with running(mesh_config, counting=False, post_fanout_wait_ms=WAIT_S * 1000) as instance:
+    async with running(mesh_config, counting=False, fanout_wait_ms=WAIT_S * 1000) as instance:
         yield instance
 
 
 class Worker:
-    """Does of the fan-out worker what a post waits for."""
+    """Does of the fan-out worker what changes wait for: handles each, and says so."""
 
     def __init__(self, bus: EventBus, name: str, takes_s: float = 0.05) -> None:
         self._bus = bus
         self._takes_s = takes_s
         self.pushed: set[int] = set()
-        spec = ConsumerSpec(name, TWEETS.name, (TWEET_POSTED,))
-        self.consumer = Consumer(bus, spec, {TWEET_POSTED: (TweetEvent, self._push)})
+        self.handled: list[str] = []
+        spec = ConsumerSpec(name, TWEETS.name)
+        routes = dict.fromkeys(TWEETS.subjects, (TweetEvent, self._push))
+        self.consumer = Consumer(bus, spec, routes)
 
     async def _push(self, event: TweetEvent, meta: EventMeta) -> None:
         await asyncio.sleep(self._takes_s)
         self.pushed.add(event.posted.tweet.tweet_id)
+        self.handled.append(event.WhichOneof("event") or "")
         if REPLY_HEADER in meta.headers:
             await self._bus.notify(meta.headers[REPLY_HEADER])
 
 
 def in_vain() -> float:
     """Waits so far for a word that did not come."""
-    value = REGISTRY.get_sample_value("starling_post_fanout_waits_total", {"outcome": "in_vain"})
+    value = REGISTRY.get_sample_value("starling_fanout_waits_total", {"outcome": "in_vain"})
     return value or 0.0
 
 
@@ -70,6 +73,26 @@ async def test_a_post_answers_once_its_author_sees_it(tweet_svc: Instance) -> No
         for number in range(5):
             tweet_id = await tweet_svc.post(ada, f"seen {number}")
             assert tweet_id in worker.pushed
+    finally:
+        await cancel_all([running_worker])
+
+
+async def test_who_changes_something_is_answered_once_they_see_it(tweet_svc: Instance) -> None:
+    worker = Worker(tweet_svc.bus, "worker-c")
+    running_worker = asyncio.create_task(worker.consumer.run())
+    try:
+        eve = Caller(5, "eve")
+        tweet_id = await tweet_svc.post(eve, "to be liked")
+        for change, event in (
+            (tweet_svc.like, "like_changed"),
+            (tweet_svc.unlike, "like_changed"),
+            (tweet_svc.retweet, "retweet_changed"),
+            (tweet_svc.unretweet, "retweet_changed"),
+            (tweet_svc.delete, "deleted"),
+        ):
+            worker.handled.clear()
+            await change(eve, tweet_id)
+            assert worker.handled == [event]
     finally:
         await cancel_all([running_worker])
 

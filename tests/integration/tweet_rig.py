@@ -48,7 +48,7 @@ _OUTBOX_ROWS = Statement("test.outbox", "SELECT COUNT(*) FROM tweet_outbox", ide
 
 def tweet_config(mesh: MeshConfig, **settings: Any) -> TweetConfig:
     """tweet_svc's configuration on the engines and prefixes of `mesh`."""
-    return TweetConfig.model_validate({**mesh.model_dump(), "post_fanout_wait_ms": 0, **settings})
+    return TweetConfig.model_validate({**mesh.model_dump(), "fanout_wait_ms": 0, **settings})
 
 
 def users(number: int, first: int = 1) -> list[Caller]:

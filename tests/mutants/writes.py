@@ -22,6 +22,17 @@ WRITES = [
         "a post is answered before its author would see it in the next read",
     ),
     Mutant(
+        "like-does-not-wait",
+        "tweet_svc/engagement.py",
+        "await word.wait()",
+        "pass",
+        (
+            "integration/test_tweet_fanout_word.py"
+            "::test_who_changes_something_is_answered_once_they_see_it",
+        ),
+        "one's own like is missing from the next read of a timeline",
+    ),
+    Mutant(
         "key-compares-no-body",
         "tweet_svc/posting.py",
         "if claim.fingerprint != wanted.fingerprint:",

@@ -138,7 +138,7 @@ class Crowd:
         async def write(batch: Sequence[Item]) -> None:
             for attempt in range(1, ATTEMPTS + 1):
                 try:
-                    await self.session.batch(batch, logged=False)
+                    await self.session.batch(batch)
                     return
                 except StarlingError:  # a busy machine's Cassandra; a batch may be written twice
                     if attempt == ATTEMPTS:

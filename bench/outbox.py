@@ -12,7 +12,7 @@ import asyncio
 import secrets
 import time
 from statistics import median
-from typing import Any, cast
+from typing import cast
 
 import stamina
 
@@ -20,13 +20,11 @@ from meshkit import outbox as outbox_module
 from meshkit import schema
 from meshkit.background import gather_bounded
 from meshkit.config import MeshConfig
-from meshkit.cql import CqlSession, Statement
+from meshkit.cql import CqlSession, Item
 from meshkit.errors import Unavailable
 from meshkit.events import EventBus
 from meshkit.outbox import MINUTE_US, Outbox, OutboxRow
 from meshkit.relay import GRACE_US, OVERLAP_US, Relay
-
-Items = list[tuple[Statement, tuple[Any, ...]]]
 
 _ROWS_A_BATCH = 50
 _PAYLOAD = b"x" * 150
@@ -71,7 +69,7 @@ async def _pass_through(outbox: Outbox, first: int, minutes: int, rows: int) -> 
         inserts = [outbox.insert(row) for row in some]
         await _patiently(outbox.session, inserts)
         delete = outbox.statements.delete
-        deletes: Items = [(delete, (r.shard, r.minute, r.created_us, r.msg_id)) for r in some]
+        deletes: list[Item] = [(delete, (r.shard, r.minute, r.created_us, r.msg_id)) for r in some]
         await _patiently(outbox.session, deletes)
 
     for minute in range(minutes):
@@ -88,11 +86,11 @@ async def _pass_through(outbox: Outbox, first: int, minutes: int, rows: int) -> 
         await gather_bounded(12, write, batches)
 
 
-async def _patiently(session: CqlSession, items: Items) -> None:
+async def _patiently(session: CqlSession, items: list[Item]) -> None:
     """Written again while the store is too busy: what is written twice is there once."""
     async for attempt in stamina.retry_context(on=Unavailable, attempts=20, timeout=None):
         with attempt:
-            await session.batch(items, logged=False)
+            await session.batch(items)
 
 
 async def _measure(outbox: Outbox, first: int, count: int, what: str) -> None:

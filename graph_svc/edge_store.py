@@ -6,10 +6,10 @@ Tables (schema/001_users_and_edges.cql); an edge is one row in each, with the sa
     following_by_time  follower -> (followed_us desc, followee desc)
     followers_by_time  (followee, shard) -> (followed_us desc, follower desc)
 
-`followed_us` (microseconds since 1970, when the follow was written) names the rows: the three, and the
-outbox row that tells of it, are written in one logged batch, and deleted in one. So the tables never
-disagree for longer than a batch takes, and a delete never meets an insert it was not meant for: a follow
-after an unfollow is rows of its own.
+`followed_us` (microseconds since 1970, when the follow was written) names the rows: the three are
+written, and deleted, as one change, of which an outbox row tells first. So the tables never disagree for
+longer than a batch takes, or, after a crash, the relay; and a delete never meets an insert it was not
+meant for: a follow after an unfollow is rows of its own.
 
 Two processes that take the same follow at the same moment both find nothing and write rows of different
 `followed_us`. `settle` removes all but the earliest; it runs for each event of the pair, the last of which
@@ -30,7 +30,7 @@ from starling.graph.v1.graph_events_pb2 import FollowChanged, FollowsChanged, Gr
 
 from meshkit.background import gather_bounded
 from meshkit.chunks import chunks
-from meshkit.cql import CqlSession, Row, Statement
+from meshkit.cql import CqlSession, Item, Row, Statement
 from meshkit.keyed_lock import KeyedLock
 from meshkit.outbox import Outbox, OutboxRow
 from meshkit.streams import FOLLOW_CHANGED, FOLLOWS_CHANGED
@@ -113,7 +113,7 @@ _COUNT_FOLLOWING = Statement(
     idempotent=True,
 )
 
-Batch = list[tuple[Statement, Sequence[object]]]
+Batch = list[Item]
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +177,7 @@ class EdgeStore:
             at_us = self._clock.next_us(after_us=edges[-1].followed_us)
             row = self._row(edges[0], following=False, changed_us=at_us)
             drops = [item for edge in edges for item in edge.drops()]
-            await self._session.batch([*drops, self._outbox.insert(row)], timestamp_us=at_us)
+            await self._outbox.write(row, drops, timestamp_us=at_us)
         await self._outbox.publish_now(row)
 
     async def settle(self, follower_id: int, changes: Sequence[FollowChanged]) -> list[Edge]:
@@ -200,8 +200,11 @@ class EdgeStore:
         follower_id, followee_id = change.follower_id, change.followee_id
         if len(edges) > 1:
             at_us = self._clock.next_us(after_us=edges[-1].followed_us)
-            drops = [item for edge in edges[1:] for item in edge.drops()]
-            await self._session.batch(drops, timestamp_us=at_us)
+            drops = [edge.drops() for edge in edges[1:]]
+            in_lists = [item for _, *lists in drops for item in lists]
+            # What names the edge goes last: cut off before, the event comes again and finds it.
+            await self._session.batch(in_lists, timestamp_us=at_us)
+            await self._session.batch([truth for truth, *_ in drops], timestamp_us=at_us)
         # A time before the read: whatever is written meanwhile is told with a later one.
         at_us = self._clock.next_us(after_us=change.changed_us)
         edges = (await self._edges(follower_id, [followee_id])).get(followee_id, [])
@@ -280,9 +283,7 @@ class EdgeStore:
         row = self._row_of_many(edges) if len(edges) > 1 else self._row(edges[0], following=True)
         items = [item for edge in edges for item in edge.puts()]
         # Not later than any followed_us of them: a delete is written later than the edge's.
-        await self._session.batch(
-            [*items, self._outbox.insert(row)], timestamp_us=edges[0].followed_us
-        )
+        await self._outbox.write(row, items, timestamp_us=edges[0].followed_us)
         return row
 
     def _row(self, edge: Edge, *, following: bool, changed_us: int | None = None) -> OutboxRow:

@@ -184,7 +184,7 @@ class UserStore:
         if bio is not None:
             items.append((_SET_BIO, (bio, user_id)))
         if items:
-            await self._session.batch(items, timestamp_us=at_us, logged=False)
+            await self._session.batch(items, timestamp_us=at_us)
 
     async def follower_shards(self, user_ids: Sequence[int]) -> dict[int, int]:
         """Where a new follower of each user belongs; unknown users are left out."""

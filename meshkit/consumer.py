@@ -217,7 +217,13 @@ class Consumer:
         """Copy to the dead letters, wait until they are stored, and only then terminate."""
         spec = self._spec
         subject, msg_id, headers = dead_letters.burial(
-            spec.stream, spec.name, meta.subject, meta.sequence, meta.delivered, reason
+            spec.stream,
+            spec.name,
+            meta.subject,
+            meta.sequence,
+            meta.published_ms,
+            meta.delivered,
+            reason,
         )
         try:
             with telemetry.span(

@@ -76,6 +76,10 @@ class Statement:
         return f"Statement({self.name})"
 
 
+Item = tuple[Statement, Sequence[Any]]
+"""A statement with its values, as `CqlSession.batch` takes it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Lwt:
     """What a lightweight transaction did: whether it applied, and if not the row it met, by column."""
@@ -164,17 +168,17 @@ class CqlSession:
 
     async def batch(
         self,
-        items: Sequence[tuple[Statement, Sequence[Any]]],
+        items: Sequence[Item],
         *,
         timestamp_us: int | None = None,
-        logged: bool = True,
     ) -> None:
-        """Write all or nothing (LOGGED), or, with `logged=False`, several rows of one partition.
+        """Write several rows in one request. All are there when it returns; when it fails, some may be.
 
-        It is repeated after a timeout only if every statement is idempotent.
+        It is UNLOGGED: what must be whole although a process dies is told to an outbox first
+        (`meshkit.outbox`). It is repeated after a timeout only if every statement is idempotent.
         """
         self._ready()
-        batch = BatchStatement(BatchType.LOGGED if logged else BatchType.UNLOGGED)
+        batch = BatchStatement(BatchType.UNLOGGED)
         batch.is_idempotent = all(statement.idempotent for statement, _ in items)
         for statement, params in items:
             prepared = self._prepared.get(statement) or await self._prepare(statement)

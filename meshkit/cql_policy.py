@@ -101,8 +101,10 @@ def cluster(config: MeshConfig, timestamps_us: Callable[[], int]) -> Cluster:
         reconnection_policy=ExponentialReconnectionPolicy(0.2, 1.0, max_attempts=None),
         connect_timeout=3,
         control_connection_timeout=3,
-        idle_heartbeat_interval=15,
-        idle_heartbeat_timeout=5,
+        # A node that was stopped, or whose machine is gone, keeps its connections; what was asked on them is
+        # asked elsewhere when they are given up. Only those are asked that said nothing for an interval.
+        idle_heartbeat_interval=1,
+        idle_heartbeat_timeout=3,
         executor_threads=2,
         monitor_reporting_enabled=False,
         application_name=config.service_instance,

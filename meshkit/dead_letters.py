@@ -59,16 +59,26 @@ class DeadLetter:
 
 
 def burial(
-    stream: str, consumer: str, subject: str, sequence: int, delivered: int, reason: str
+    stream: str,
+    consumer: str,
+    subject: str,
+    sequence: int,
+    published_ms: int,
+    delivered: int,
+    reason: str,
 ) -> tuple[str, str, dict[str, str]]:
-    """The subject, message id and headers under which a message is buried."""
+    """The subject, message id and headers under which a message is buried.
+
+    The id names the time too: in a stream that was made anew, numbers begin again, and what was buried
+    a minute ago under the same number is another message.
+    """
     headers = {
         REASON: " ".join(reason.split())[:_LONGEST_REASON],
         SUBJECT: subject,
         SEQUENCE: str(sequence),
         DELIVERED: str(delivered),
     }
-    return f"dlq.{stream}.{consumer}", f"{stream}.{consumer}.{sequence}", headers
+    return f"dlq.{stream}.{consumer}", f"{stream}.{consumer}.{sequence}.{published_ms}", headers
 
 
 def replay_subjects(stream: str, consumer: str = "") -> str:

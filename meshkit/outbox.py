@@ -1,9 +1,13 @@
 # ruff: noqa: S608 - the only text put into statements is the table name, given by the code
-"""The transactional outbox: an event is a row in the same logged batch as the change it tells of.
+"""The transactional outbox: the event that tells of a change is written before the change, and holds it.
 
-`publish_now` sends it at once and then deletes the row; what a crash or an outage left is found by the
-relay (`meshkit.relay`). A row is never deleted before the PubAck, so every accepted change is heard, once or
-more. Each service that publishes has these tables in its own schema, `tweet_outbox` for example:
+`write` writes the outbox row and, when that is there, the rows of the change, which follow from the event.
+`publish_now` sends the event at once and then deletes the row; what a crash or an outage left, at any point,
+is found by the relay (`meshkit.relay`), which writes the rows again and publishes. So the outbox is the log
+that makes several partitions one change, in place of Cassandra's batch log, which waits for two certain nodes
+of three. A row is never deleted before the PubAck, nor that asked for before the rows are written, so every
+accepted change is there and is heard, once or more. Each service that publishes has these tables in its own
+schema, `tweet_outbox` for example:
 
     CREATE TABLE IF NOT EXISTS tweet_outbox (
         shard int,                      -- crc32(msg_id) % SHARDS
@@ -30,7 +34,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
@@ -39,8 +43,8 @@ from google.protobuf.message import Message
 
 from meshkit import deadline, telemetry
 from meshkit.background import detach
-from meshkit.cql import CqlSession, Statement
-from meshkit.errors import StarlingError
+from meshkit.cql import CqlSession, Item, Statement
+from meshkit.errors import StarlingError, Unavailable
 from meshkit.events import EventBus
 from meshkit.log import get_logger
 
@@ -49,7 +53,13 @@ if TYPE_CHECKING:
 
 SHARDS = 4
 MINUTE_US = 60_000_000
+SWEEP_ROWS = 500
+"""Rows that one read of a sweep gives at most."""
 _DELETE_AFTER_S = 0.1
+_PAUSES_S = (0.05, 0.25)
+"""Between the tries of one write whose outcome is unknown."""
+_LEAST_S = 0.3
+"""With less time left than this no further try is begun."""
 
 _log = get_logger(__name__)
 
@@ -94,7 +104,8 @@ class OutboxStatements:
         self.sweep = Statement(
             f"{table}.sweep",
             f"SELECT created_us, msg_id, subject, payload, headers FROM {table}"
-            " WHERE shard = ? AND minute = ? AND created_us > ? AND created_us <= ? LIMIT 500",
+            " WHERE shard = ? AND minute = ? AND (created_us, msg_id) > (?, ?) AND (created_us) <= (?)"
+            f" LIMIT {SWEEP_ROWS}",
             idempotent=True,
         )
         self.take = Statement(
@@ -159,8 +170,33 @@ class Outbox:
         at = self.clock_us() if created_us is None else created_us
         return OutboxRow(subject, payload, msg_id, at, out)
 
-    def insert(self, row: OutboxRow) -> tuple[Statement, tuple[Any, ...]]:
-        """The batch item that writes `row`."""
+    async def write(self, row: OutboxRow, items: Sequence[Item], *, timestamp_us: int) -> None:
+        """Write the change that `row` tells of: the row first, then `items`, at `timestamp_us`.
+
+        A write without an answer is written again, identically, while there is time. Raises Unavailable or
+        DeadlineExceeded when that did not help either: then the change is there, or will be when the relay
+        has seen its row, or never was.
+        """
+        try:
+            await self._write(row, items, timestamp_us)
+        except asyncio.CancelledError:
+            # The caller is gone, and the row may be there: the rest now, not when the relay finds it.
+            detach(self._finish(row, items, timestamp_us), "outbox.finish")
+            raise
+
+    async def _write(self, row: OutboxRow, items: Sequence[Item], timestamp_us: int) -> None:
+        statement, params = self.insert(row)
+        await _repeated(
+            lambda: self.session.execute(statement, params, timestamp_us=row.created_us)
+        )
+        await _repeated(lambda: self.session.batch(items, timestamp_us=timestamp_us))
+
+    async def _finish(self, row: OutboxRow, items: Sequence[Item], timestamp_us: int) -> None:
+        await self._write(row, items, timestamp_us)
+        await self.publish_now(row)
+
+    def insert(self, row: OutboxRow) -> Item:
+        """What writes `row`, at its `created_us`."""
         return self.statements.insert, (
             row.shard,
             row.minute,
@@ -180,6 +216,9 @@ class Outbox:
             await self.publish(row, timeout_s)
         except StarlingError as error:
             _log.warning("left to the relay", msg_id=row.msg_id, error=error.message)
+            return False
+        except Exception:
+            _log.exception("left to the relay", msg_id=row.msg_id)
             return False
         return True
 
@@ -227,9 +266,24 @@ class Outbox:
     async def _delete(self, rows: list[OutboxRow]) -> None:
         statement = self.statements.delete
         items = [(statement, (r.shard, r.minute, r.created_us, r.msg_id)) for r in rows]
+        # Later than they were written, also by a process whose clock is ahead of this one's.
+        at_us = max(self.clock_us(), *(row.created_us + 1 for row in rows))
         try:
             with deadline.within(None):
-                await self.session.batch(items, logged=False)
+                await self.session.batch(items, timestamp_us=at_us)
         except StarlingError as error:
             # They stay; the relay publishes them again, under the same ids, and deletes them.
             _log.warning("outbox rows not deleted", rows=len(rows), error=error.message)
+
+
+async def _repeated(write: Callable[[], Awaitable[Any]]) -> None:
+    """Do it until it is answered, a few times, while the call has time."""
+    for pause_s in (*_PAUSES_S, None):
+        try:
+            await write()
+            return
+        except Unavailable:
+            left_s = deadline.remaining()
+            if pause_s is None or (left_s is not None and left_s <= pause_s + _LEAST_S):
+                raise
+        await asyncio.sleep(pause_s)

@@ -4,12 +4,16 @@ One relay a table works at a time, by a lease of `LEASE_S`; two at once would be
 A tick reads the rows between the last tick (less `OVERLAP_US`, for writes that land late; for a while after a
 failure `HELD_OVERLAP_US`) and 2 s ago, so it never walks over the tombstones of what went through before. A
 minute's partitions are read once more when the minute is over, and finally when it is `LATE_MINUTES` old,
-for writes that a batch log replays; only then does the persistent watermark pass it. After a restart the
+for writes that a store carries out late; only then does the persistent watermark pass it. After a restart the
 relay begins at the watermark.
 
-A logged batch is atomic but not isolated: when its coordinator dies, the outbox row may be there tens of
-seconds before the batch log replays the rows it tells of. So an outbox may be given `restore`, which the
-relay calls before it publishes a row: it writes the change again, at the change's own time.
+The row is written before the change, and whoever wrote it may have died in between. So an outbox may be given
+`restore`, which the relay calls before it publishes a row: it writes the change again, at the change's own
+time.
+
+A row that fails does not hold up those behind it. One that a store did not take is due at the next tick; one
+that this code cannot handle (of a newer version, say) is left where it is, and the persistent watermark does
+not pass its minute, so the next relay to lead, after the next release if need be, finds it.
 """
 
 from __future__ import annotations
@@ -24,7 +28,7 @@ from meshkit import deadline
 from meshkit.background import Background, check_cancelled, gather_bounded
 from meshkit.errors import OutcomeUnknown, StarlingError
 from meshkit.log import get_logger
-from meshkit.outbox import MINUTE_US, SHARDS, Outbox, OutboxRow
+from meshkit.outbox import MINUTE_US, SHARDS, SWEEP_ROWS, Outbox, OutboxRow
 
 LEASE_S = 10
 RENEW_S = 4.0
@@ -36,14 +40,17 @@ HELD_OVERLAP_US = 30_000_000
 """The same for HOLD_S after any failure: a store that hung carries out late what it was told before."""
 LATE_MINUTES = 10
 HOLD_S = 120.0
-"""After any failure no minute is closed for this long: a batch log may be about to replay."""
+"""After any failure no minute is closed for this long: a store may carry out late what it was told."""
 FIRST_MINUTES = 15
 """How far the very first relay of a table looks back."""
 SLICE_US = 15_000_000
 """A minute is read in slices: what was published in it are tombstones, and a read passes over few."""
+FAILURES = 16
+"""Rows that fail before a sweep gives up: then it is the store or JetStream, and not these rows."""
 
 _log = get_logger(__name__)
 _RELAYED = Counter("starling_outbox_relayed", "Events published by the relay", ["table"])
+_STUCK = Counter("starling_outbox_stuck", "Rows that the relay could not handle", ["table"])
 
 
 class Relay:
@@ -69,6 +76,7 @@ class Relay:
         self._cursor_us = 0
         self._closed_minute = 0
         self._final_minute = 0
+        self._stuck_minute: int | None = None
         self._relayed = _RELAYED.labels(outbox.statements.table)
 
     def background(self) -> Background:
@@ -136,6 +144,7 @@ class Relay:
         row = await self._outbox.session.one(self._outbox.statements.progress)
         swept = int(row[0]) if row else now_minute - FIRST_MINUTES
         self._final_minute = min(swept, now_minute - LATE_MINUTES)
+        self._stuck_minute = None
         self._closed_minute = self._final_minute
         self._cursor_us = (self._closed_minute + 1) * MINUTE_US - 1
         self._hold_until = asyncio.get_running_loop().time() + HOLD_S
@@ -160,7 +169,8 @@ class Relay:
         final = now_us // MINUTE_US - LATE_MINUTES - 1
         if final > self._final_minute and asyncio.get_running_loop().time() >= self._hold_until:
             await self._sweep(range(self._final_minute + 1, final + 1))
-            await self._outbox.session.execute(self._outbox.statements.advance, (final,))
+            passed = final if self._stuck_minute is None else min(final, self._stuck_minute - 1)
+            await self._outbox.session.execute(self._outbox.statements.advance, (passed,))
             self._final_minute = final
 
     async def _sweep(
@@ -168,38 +178,57 @@ class Relay:
     ) -> None:
         """Publish all rows of these minutes within (since, until]; raises if one could not be."""
         slices = [
-            (shard, minute, max(start - 1, since_us), min(start + SLICE_US - 1, until_us))
+            (shard, minute, max(start, since_us + 1), min(start + SLICE_US - 1, until_us))
             for minute in minutes
             for start in range(minute * MINUTE_US, (minute + 1) * MINUTE_US, SLICE_US)
             for shard in range(SHARDS)
             if start <= until_us and start + SLICE_US > since_us
         ]
+        failures: list[StarlingError] = []
+
+        async def publish(row: OutboxRow) -> None:
+            try:
+                await self._publish(row)
+            except StarlingError as error:
+                failures.append(error)
+                if len(failures) >= FAILURES:
+                    raise
 
         async def sweep_slice(slice_: tuple[int, int, int, int]) -> None:
-            shard, minute, after_us, to_us = slice_
+            shard, minute, from_us, to_us = slice_
+            after = (from_us, "")
             while True:
                 if asyncio.get_running_loop().time() >= self._renew_at:
                     await self._lease()
                 rows = await self._outbox.session.execute(
-                    self._outbox.statements.sweep, (shard, minute, after_us, to_us)
+                    self._outbox.statements.sweep, (shard, minute, *after, to_us)
                 )
                 found = [
                     OutboxRow(subject, payload, msg_id, created_us, headers or {})
                     for created_us, msg_id, subject, payload, headers in rows
                 ]
                 if found:
-                    await gather_bounded(self._concurrency, self._publish, found)
-                if len(found) < 500:
+                    await gather_bounded(self._concurrency, publish, found)
+                if len(found) < SWEEP_ROWS:
                     return
-                # Rows of one µs may be cut by the limit: published ones are deleted, so begin there.
-                after_us = found[-1].created_us - 1
-                await self._outbox.flush()
+                after = (found[-1].created_us, found[-1].msg_id)
 
         # Few at once: a catch-up must not crowd out the calls.
         await gather_bounded(4, sweep_slice, slices)
+        if failures:
+            raise failures[0]
 
     async def _publish(self, row: OutboxRow) -> None:
-        if self._restore is not None:
-            await self._restore(row)
-        await self._outbox.publish(row, timeout_s=3.0)
+        try:
+            if self._restore is not None:
+                await self._restore(row)
+            await self._outbox.publish(row, timeout_s=3.0)
+        except StarlingError:
+            raise
+        except Exception:
+            table = self._outbox.statements.table
+            _log.exception("outbox row cannot be handled", table=table, msg_id=row.msg_id)
+            _STUCK.labels(table).inc()
+            self._stuck_minute = min(row.minute, self._stuck_minute or row.minute)
+            return
         self._relayed.inc()

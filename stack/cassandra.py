@@ -137,6 +137,8 @@ def _settings(data: Path, host: str, port: int, storage_port: int, nodes: int) -
         "file_cache_size": "32MiB",
         "key_cache_size": "8MiB",
         "networking_cache_size": "16MiB",
+        # One request writes sixteen follows, each into the list of another followee.
+        "unlogged_batch_across_partitions_warn_threshold": 50,
         "concurrent_compactors": 1,
         "concurrent_reads": 16,
         "concurrent_writes": 32,

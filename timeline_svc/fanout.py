@@ -135,7 +135,7 @@ class Fanout:
 
     async def _to_followers(self, activity: Activity, meta: EventMeta, *, withdrawn: bool) -> None:
         """Push to few followers here, to many in chunks, to a celebrity's through the log."""
-        number = 0
+        first = True
         pages: list[FanoutChunk] = []
         async for follower_ids, followers_count, more in self._lookups.followers(
             activity.actor_id, FOLLOWERS_A_CHUNK
@@ -143,19 +143,19 @@ class Fanout:
             if followers_count >= self._celebrity_followers:
                 await self._to_log(activity, meta, withdrawn=withdrawn)
                 return
-            if number == 0 and not more:
+            if first and not more:
                 await self._deliver(activity, follower_ids, withdrawn=withdrawn)
                 return
-            number += 1
+            first = False
             pages.append(
                 FanoutChunk(activity=activity, follower_ids=follower_ids, withdrawn=withdrawn)
             )
             if len(pages) == PUBLISHES_AT_ONCE or not more:
-                await self._publish_chunks(pages, meta, number - len(pages))
+                await self._publish_chunks(pages, meta)
                 pages = []
 
     async def _to_log(self, activity: Activity, meta: EventMeta, *, withdrawn: bool) -> None:
-        msg_id = f"celebrity:{meta.subject}:{meta.sequence}"
+        msg_id = f"celebrity:{_name(meta)}"
         await self._bus.publish(
             streams.CELEBRITY_ACTIVITY,
             CelebrityActivity(activity=activity, withdrawn=withdrawn),
@@ -168,18 +168,18 @@ class Fanout:
                 msg_id=f"{msg_id}:withdrawn",
             )
 
-    async def _publish_chunks(
-        self, chunks: Sequence[FanoutChunk], meta: EventMeta, first: int
-    ) -> None:
-        async def publish(numbered: tuple[int, FanoutChunk]) -> None:
-            number, chunk = numbered
+    async def _publish_chunks(self, chunks: Sequence[FanoutChunk], meta: EventMeta) -> None:
+        """Under ids that name the followers: when the event comes again, unfollows may have moved the
+        pages, and a chunk of others must not be taken for the one before."""
+
+        async def publish(chunk: FanoutChunk) -> None:
+            ids = chunk.follower_ids
+            bounds = f"{len(ids)}:{ids[0]}:{ids[-1]}" if ids else "none"
             await self._bus.publish(
-                streams.FANOUT_CHUNK,
-                chunk,
-                msg_id=f"chunk:{meta.subject}:{meta.sequence}:{number}",
+                streams.FANOUT_CHUNK, chunk, msg_id=f"chunk:{_name(meta)}:{bounds}"
             )
 
-        await gather_bounded(PUBLISHES_AT_ONCE, publish, enumerate(chunks, first))
+        await gather_bounded(PUBLISHES_AT_ONCE, publish, chunks)
 
     async def _deliver(
         self, activity: Activity, follower_ids: Sequence[int], *, withdrawn: bool
@@ -207,3 +207,8 @@ class Fanout:
             withdraw(activity) if withdrawn else place(activity, timestamp_ms(activity.tweet_id))
         )
         await self._timelines.push(operation, reader_ids)
+
+
+def _name(meta: EventMeta) -> str:
+    """One event, by its number and time: in a stream that was made anew numbers begin again."""
+    return f"{meta.subject}:{meta.sequence}:{meta.published_ms}"

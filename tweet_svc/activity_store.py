@@ -166,9 +166,9 @@ class ActivityStore:
     async def restore_retweet(self, made: Activity, timestamp_us: int) -> None:
         """Write the row of a retweet, unless it was deleted later than `timestamp_us`."""
         month = month_of(made.at_ms)
-        await self._session.batch(
-            [_retweet_row(made), (_OPEN_MONTH, (made.actor_id, month))], timestamp_us=timestamp_us
-        )
+        # The month first: where the row is, nobody looks whether its month is open.
+        for statement, params in ((_OPEN_MONTH, (made.actor_id, month)), _retweet_row(made)):
+            await self._session.execute(statement, params, timestamp_us=timestamp_us)
 
     async def count_tweets(self, actor_id: int, month: int) -> int:
         """Tweets of one month, counted now."""

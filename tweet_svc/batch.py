@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from meshkit.cql import Item
 
-from meshkit.cql import Statement
-
-Item = tuple[Statement, Sequence[Any]]
-"""A statement with its values, as `CqlSession.batch` takes it."""
+__all__ = ["AT_ONCE", "PARTITIONS", "ROWS", "Item"]
 
 PARTITIONS = 25
 """Partitions that one IN reads. One statement a partition costs the service five times the CPU and takes two

@@ -1,4 +1,4 @@
-"""Every change of tweet_svc's data, as one atomic write with the event that tells of it.
+"""Every change of tweet_svc's data, as one write with the event that tells of it.
 
 The event is the change: which rows it writes, and at which time (µs), follows from the event alone.
 So a change can be written twice, at once or long after, by a retry, by another process, or by the
@@ -8,25 +8,17 @@ that arrives late.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from starling.tweet.v1.tweet_events_pb2 import TweetEvent
 
-from meshkit import deadline
 from meshkit.cql import CqlSession
-from meshkit.errors import Unavailable
 from meshkit.outbox import Outbox, OutboxRow
 from meshkit.streams import LIKE_CHANGED, RETWEET_CHANGED, TWEET_DELETED, TWEET_POSTED
 from tweet_svc import count_store, like_store, retweet_store, tweet_store
 from tweet_svc.activity_store import ActivityStore, deleted_rows
 from tweet_svc.batch import Item
-
-_PAUSES_S = (0.05, 0.25)
-"""Between the tries of one write whose outcome is unknown."""
-_LEAST_S = 0.3
-"""With less time left than this no further try is begun."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,23 +42,14 @@ class Changes:
         self._activity = activity
 
     async def write(self, event: TweetEvent, headers: Mapping[str, str] | None = None) -> OutboxRow:
-        """Write the change and its outbox row in one batch; the row is yet to be published.
+        """Write the outbox row and the change; the event is yet to be published.
 
-        A write without an answer is written again, identically, while there is time. Raises Unavailable or
-        DeadlineExceeded when that did not help either: then the change is there, or will be, or never was.
+        Raises Unavailable or DeadlineExceeded when the outcome is unknown: see `Outbox.write`.
         """
         change = self._change(event)
         # The row lies at the present minute, not at the change's: the relay looks for it there.
         row = self._outbox.row(change.subject, event, msg_id=change.msg_id, headers=headers)
-        items = [*change.items, self._outbox.insert(row)]
-        for pause_s in (*_PAUSES_S, None):
-            try:
-                await self._session.batch(items, timestamp_us=change.timestamp_us)
-                break
-            except Unavailable:
-                if pause_s is None or not _time_left(pause_s):
-                    raise
-            await asyncio.sleep(pause_s)
+        await self._outbox.write(row, change.items, timestamp_us=change.timestamp_us)
         self._written(change)
         return row
 
@@ -137,8 +120,3 @@ class Changes:
                 )
             case other:
                 raise ValueError(f"{other} is not a change of tweet_svc's data")
-
-
-def _time_left(pause_s: float) -> bool:
-    left = deadline.remaining()
-    return left is None or left > pause_s + _LEAST_S

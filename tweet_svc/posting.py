@@ -1,8 +1,7 @@
 """Posting a tweet: claim the idempotency key, refuse spam, write once, tell the mesh, wait for the fan-out.
 
-Killed at any of these steps, the post is everywhere or nowhere: the write is one batch, what it
-tells is in the batch too, and a retry under the same key goes on with the same id and writes the
-same rows.
+Killed at any of these steps, the post is everywhere or nowhere: the event is written first, all rows follow
+from it, and a retry under the same key goes on with the same id and writes the same rows.
 """
 
 from __future__ import annotations

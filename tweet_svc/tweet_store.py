@@ -6,7 +6,7 @@
 
 A row of `tweet` is written once, at the time that its id tells (its ms in µs), and never changed;
 deletion is a row delete with a later time, so that a post carried out again, by a retry or by the
-relay, never brings a deleted tweet back. All of a change's rows go into one batch with its event:
+relay, never brings a deleted tweet back. All of a change's rows go into one batch, after its event:
 see `tweet_svc.changes`.
 """
 

@@ -8,7 +8,7 @@ import os
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from meshkit.background import cancel_all
 from meshkit.config import MeshConfig
 from meshkit.consumer import Consumer, EventMeta
 from meshkit.dead_letters import CannotReplay, DeadLetter, DeadLetters
+from meshkit.errors import Unavailable
 from meshkit.events import ConsumerSpec, EventBus
 from meshkit.streams import LIKE_CHANGED, TWEET_DELETED, TWEETS
 from stack import state
@@ -176,6 +177,30 @@ async def test_what_fails_again_is_buried_again(ears: Ears) -> None:
     ears.mended = True
     await letters.replay(again)
     await until(lambda: ears.heard["broken"][1] == 1, 15)
+
+
+async def test_of_a_stream_made_anew_a_letter_of_the_same_number_is_another(ears: Ears) -> None:
+    """Buried within the server's window for duplicates, it is not taken for the one before the loss."""
+    (first,) = await buried(ears, 1)
+    await ears.bus.js.delete_stream("x_TWEETS")
+    letters = DeadLetters(ears.bus.js, "x_")
+
+    async def told() -> bool:
+        with suppress(Unavailable):
+            await ears.bus.publish(
+                LIKE_CHANGED, TweetEvent(like_changed=LikeChanged(tweet_id=2)), msg_id="like:2"
+            )
+            return True
+        return False
+
+    await until(told, 20, "the stream made anew")
+
+    async def both() -> bool:
+        return len(await listed(letters)) == 2
+
+    await until(both, 20, "the second burial")
+    _, second = await listed(letters)
+    assert first.stream_sequence == second.stream_sequence == 1
 
 
 async def test_a_subject_of_newer_code_waits_for_it(ears: Ears) -> None:

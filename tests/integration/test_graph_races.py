@@ -192,10 +192,10 @@ async def _counted(graph: Instance, user: User) -> bool:
     return (await graph.user(user)).followers_count == 1
 
 
-async def test_a_batch_that_a_crash_left_half_applied_is_completed(
+async def test_a_change_that_a_crash_left_half_applied_is_completed(
     graph: Instance, session: CqlSession
 ) -> None:
-    """Only the outbox row is there: the batch log would bring the rest, but much later."""
+    """Only the outbox row is there."""
     ann, bob, cid, *many = [await graph.add_user() for _ in range(6)]
     now_us = time.time_ns() // 1000
     edge = Edge(ann.user_id, bob.user_id, now_us, 0)

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -16,6 +17,7 @@ from meshkit import relay as relay_module
 from meshkit.background import cancel_all
 from meshkit.config import MeshConfig
 from meshkit.cql import CqlSession, Statement
+from meshkit.errors import Unavailable
 from meshkit.events import EventBus, StreamSpec
 from meshkit.outbox import MINUTE_US, Outbox, OutboxRow
 from meshkit.relay import Relay
@@ -23,6 +25,8 @@ from tests.conftest import until
 from tests.integration.nats_server import NatsServer
 
 NEWS = StreamSpec("NEWS", ("news",), max_age_s=3600, max_bytes=64 << 20)
+ITEM = Statement("test.item", "INSERT INTO news_item (k, v) VALUES (?, ?)", idempotent=True)
+ITEM_OF = Statement("test.item_of", "SELECT v FROM news_item WHERE k = ?", idempotent=True)
 LEFT = Statement("test.left", "SELECT msg_id FROM news_outbox", idempotent=True)
 PROGRESS = Statement(
     "test.progress", "SELECT swept_minute FROM news_outbox_progress", idempotent=True
@@ -36,6 +40,7 @@ async def tables(session: CqlSession) -> None:
     for part in text.split("CREATE TABLE")[1:]:
         lines = [line.split("--")[0] for line in part.split(";")[0].splitlines()]
         await session.ddl("CREATE TABLE" + " ".join(lines))
+    await session.ddl("CREATE TABLE news_item (k int PRIMARY KEY, v text)")
 
 
 @pytest_asyncio.fixture
@@ -199,7 +204,7 @@ async def test_a_late_write_is_found_before_the_watermark_passes(
 
     relay = asyncio.create_task(Relay(outbox, "a", tick_s=0.1).run())
     await until(passed, 20)
-    # As when a batch log is replayed: it lands in a minute that the relay has passed nine minutes ago.
+    # As when a store carries out late what it was told: in a minute that the relay passed nine minutes ago.
     await write(outbox, 1, age_s=9 * 60)
     await asyncio.sleep(0.5)
     assert await heard(outbox) == []
@@ -207,6 +212,86 @@ async def test_a_late_write_is_found_before_the_watermark_passes(
     await until(lambda: _count(outbox, 1), 15)
     await until(passed, 20)
     await cancel_all([relay])
+
+
+async def test_what_a_caller_walked_away_from_is_done_at_once(outbox: Outbox) -> None:
+    """Cancelled between the row and the change: the change comes, and is told, without a relay."""
+    reached = asyncio.Event()
+
+    class Walked:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(outbox.session, name)
+
+        async def batch(self, *args: Any, **kwargs: Any) -> None:
+            if not reached.is_set():
+                reached.set()
+                await asyncio.Event().wait()
+            await outbox.session.batch(*args, **kwargs)
+
+    walked: Any = Walked()
+    own = Outbox(walked, outbox.bus, "news_outbox")
+    row = own.row("news", StringValue(value="1"), msg_id="news:1")
+    call = asyncio.create_task(own.write(row, [(ITEM, (1, "there"))], timestamp_us=row.created_us))
+    await asyncio.wait_for(reached.wait(), 5)
+    await cancel_all([call])
+    await until(lambda: _count(outbox, 1), 5)
+    assert await outbox.session.one(ITEM_OF, (1,)) == ("there",)
+    await own.flush()
+    assert await left(outbox) == 0
+
+
+async def test_a_row_of_a_clock_that_is_ahead_is_deleted(outbox: Outbox) -> None:
+    row = await write(outbox, 1, age_s=-30.0)
+    assert await outbox.publish_now(row)
+    await outbox.flush()
+    assert await left(outbox) == 0
+
+
+async def test_a_row_that_fails_holds_up_no_other(outbox: Outbox) -> None:
+    for number in range(20):
+        await write(outbox, number, age_s=3.0)
+    failing = True
+
+    async def restore(row: OutboxRow) -> None:
+        if failing and row.msg_id == "news:0":
+            raise Unavailable("not this one")
+
+    one_by_one = Relay(outbox, "a", restore=restore, tick_s=0.1, concurrency=1)
+    relay = asyncio.create_task(one_by_one.run())
+    await until(lambda: _count(outbox, 19), 15)
+    assert 0 not in await heard(outbox)
+    failing = False
+    await until(lambda: _count(outbox, 20), 15)
+    await cancel_all([relay])
+
+
+async def test_a_row_of_newer_code_waits_for_it(
+    outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is left alone, loudly, and the watermark waits: the next relay to lead begins before it."""
+    monkeypatch.setattr(relay_module, "HOLD_S", 0.3)
+
+    async def restore(row: OutboxRow) -> None:
+        if row.msg_id == "news:1":
+            raise ValueError("no change that is known here")
+
+    await write(outbox, 1, age_s=12 * 60)
+    await write(outbox, 2, age_s=12 * 60)
+    old = asyncio.create_task(Relay(outbox, "old", restore=restore, tick_s=0.1).run())
+
+    async def passed() -> bool:
+        return bool(await outbox.session.execute(PROGRESS))
+
+    await until(passed, 20)
+    assert await heard(outbox) == [2]
+    await outbox.flush()
+    assert await left(outbox) == 1
+    await cancel_all([old])
+    new = asyncio.create_task(Relay(outbox, "new", tick_s=0.1).run())
+    await until(lambda: _count(outbox, 2), 20)
+    await cancel_all([new])
+    await outbox.flush()
+    assert await left(outbox) == 0
 
 
 async def _count(outbox: Outbox, expected: int) -> bool:

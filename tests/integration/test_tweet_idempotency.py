@@ -232,10 +232,10 @@ async def test_without_nats_posts_are_accepted_and_told_later(
     assert any(event.like_changed.tweet_id == tweet_id for event in events)
 
 
-async def test_the_relay_restores_what_the_batch_log_still_owes(
+async def test_the_relay_restores_what_a_crash_still_owes(
     tweet_svc: Instance, mesh_config: MeshConfig, session: CqlSession
 ) -> None:
-    """Of a batch whose coordinator died the outbox row may be visible long before the rest."""
+    """Of a process that died the outbox row may be all that there is."""
     ada = Caller(11, "ada")
     async with running(
         mesh_config, counting=False, nats_url="nats://127.0.0.1:1", nats_wait_s=0.1

@@ -334,4 +334,12 @@ TIMELINES = [
         (_POPULAR,),
         "the order is not the formula's",
     ),
+    Mutant(
+        "chunks-named-by-their-number",
+        "timeline_svc/fanout.py",
+        'bounds = f"{len(ids)}:{ids[0]}:{ids[-1]}" if ids else "none"',
+        "bounds = chunks.index(chunk)",
+        ("integration/test_timeline_chunks.py::test_a_fan_out_cut_off_and_begun_again",),
+        "followers are missed when a fan-out begins again after others have left",
+    ),
 ]

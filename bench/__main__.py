@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 import uvloop
 from rich.console import Console
 
-from bench import cold, fanout, home_read, mix, popular, visible
+from bench import cold, fanout, home_read, mix, popular, posts, visible
 from bench.load import BenchmarkError
 from bench.mesh import Mesh
 from bench.report import Report
@@ -26,6 +26,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "fanout": fanout.run,
     "cold": cold.run,
     "mix": mix.run,
+    "posts": posts.run,
     "popular": popular.run,
 }
 

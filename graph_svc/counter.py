@@ -22,6 +22,7 @@ from meshkit.log import get_logger
 from meshkit.recount import Recounter, of_the_newest
 from meshkit.streams import (
     AUTHOR_COUNTS_CHANGED,
+    AUTHORS_COUNTS_CHANGED,
     COUNTS,
     FOLLOW_CHANGED,
     FOLLOWS_CHANGED,
@@ -38,7 +39,10 @@ EDGES = ConsumerSpec(
     max_deliver=1000,
 )
 TWEETS_COUNTS = ConsumerSpec(
-    "graph-tweets-count", COUNTS.name, (AUTHOR_COUNTS_CHANGED,), max_deliver=1000
+    "graph-tweets-count",
+    COUNTS.name,
+    (AUTHORS_COUNTS_CHANGED, AUTHOR_COUNTS_CHANGED),
+    max_deliver=1000,
 )
 
 _log = get_logger(__name__)
@@ -87,7 +91,10 @@ class Counter:
             Consumer(
                 self._bus,
                 TWEETS_COUNTS,
-                {AUTHOR_COUNTS_CHANGED: (TweetEvent, self.on_author_counts_changed)},
+                {
+                    AUTHORS_COUNTS_CHANGED: (TweetEvent, self.on_authors_counts_changed),
+                    AUTHOR_COUNTS_CHANGED: (TweetEvent, self.on_author_counts_changed),
+                },
             ),
         ]
 
@@ -105,8 +112,15 @@ class Counter:
         """Count a partition anew and store the number."""
         await self._recounter.mark(partition)
 
-    async def on_author_counts_changed(self, event: TweetEvent, meta: EventMeta) -> None:
+    async def on_authors_counts_changed(self, event: TweetEvent, meta: EventMeta) -> None:
         """Store what tweet_svc counted."""
+        counted = event.authors_counts_changed
+        await self._users.set_tweets_totals(
+            {each.author_id: each.tweets_count for each in counted.counts}, counted.as_of_us
+        )
+
+    async def on_author_counts_changed(self, event: TweetEvent, meta: EventMeta) -> None:
+        """Store what a tweet_svc of older code counted."""
         counted = event.author_counts_changed
         await self._users.set_total(
             counted.author_id, "tweets", 0, counted.tweets_count, counted.as_of_us

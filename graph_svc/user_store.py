@@ -18,7 +18,7 @@ whatever order they are stored in. One partition holds a user with all counts: o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -210,6 +210,13 @@ class UserStore:
         """Store an absolute count of one partition; one that began later than `as_of_us` stays."""
         await self._session.execute(
             _SET_TOTAL, (total, user_id, kind, shard), timestamp_us=as_of_us
+        )
+
+    async def set_tweets_totals(self, totals: Mapping[int, int], as_of_us: int) -> None:
+        """`set_total` of a few authors' tweets, by author's id, all as of one time."""
+        await self._session.batch(
+            [(_SET_TOTAL, (total, user_id, "tweets", 0)) for user_id, total in totals.items()],
+            timestamp_us=as_of_us,
         )
 
     async def total_as_of_us(self, user_id: int, kind: Kind, shard: int) -> int:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -34,6 +33,7 @@ from prometheus_client import Histogram
 from meshkit import cql_policy, deadline, errors, faults, telemetry
 from meshkit.background import cancel_all
 from meshkit.config import MeshConfig
+from meshkit.cql_connection import OnLoop, connection_class
 from meshkit.log import get_logger
 
 Row = tuple[Any, ...]
@@ -98,12 +98,11 @@ class CqlSession:
         self._prepared: dict[Statement, PreparedStatement] = {}
         self._preparing: dict[Statement, asyncio.Task[PreparedStatement]] = {}
         self._loop = asyncio.get_running_loop()
+        self._on_loop = OnLoop()
         self._connected = asyncio.Event()
         self._connecting: asyncio.Task[None] | None = None
         self._timestamp_us: int | None = None
         self._last_timestamp_us = 0
-        self._done: deque[tuple[asyncio.Future[Any], Any, BaseException | None]] = deque()
-        self._waking = False
 
     @classmethod
     async def open(cls, config: MeshConfig, wait_s: float = 10.0) -> CqlSession:
@@ -257,31 +256,13 @@ class CqlSession:
         )
         return await future, response
 
+    # Both come on the loop, but for what a thread of the driver's gives up.
+
     def _on_result(self, rows: list[Row] | None, future: asyncio.Future[list[Row]]) -> None:
-        self._finish(future, rows or [], None)
+        self._on_loop(lambda: _finish(future, rows or [], None))
 
     def _on_error(self, error: BaseException, future: asyncio.Future[list[Row]]) -> None:
-        self._finish(future, None, error)
-
-    def _finish(self, future: asyncio.Future[Any], rows: Any, error: BaseException | None) -> None:
-        # On the driver's thread. One wake-up of the loop serves all answers that came meanwhile; the
-        # flag falls before the queue is emptied, so none is left lying.
-        self._done.append((future, rows, error))
-        if not self._waking:
-            self._waking = True
-            with suppress(RuntimeError):  # the loop is closed
-                self._loop.call_soon_threadsafe(self._deliver)
-
-    def _deliver(self) -> None:
-        self._waking = False
-        while self._done:
-            future, rows, error = self._done.popleft()
-            if future.done():
-                continue
-            if error is None:
-                future.set_result(rows)
-            else:
-                future.set_exception(error)
+        self._on_loop(lambda: _finish(future, [], error))
 
     def _timestamp(self) -> int:
         """The write time of the statement being sent: the caller's, or a strictly growing now."""
@@ -339,7 +320,7 @@ class CqlSession:
                 return
 
     def _open(self) -> tuple[Cluster, Session]:
-        cluster = cql_policy.cluster(self._config, self._timestamp)
+        cluster = cql_policy.cluster(self._config, self._timestamp, connection_class(self._on_loop))
         try:
             return cluster, cluster.connect(self._config.cassandra_keyspace)
         except Exception:
@@ -349,6 +330,17 @@ class CqlSession:
 
 _ATTRIBUTES = {"db.system": "cassandra"}
 _BATCH_ATTRIBUTES = {"db.system": "cassandra", "db.operation": "BATCH"}
+
+
+def _finish(
+    future: asyncio.Future[list[Row]], rows: list[Row], error: BaseException | None
+) -> None:
+    if future.done():
+        return
+    if error is None:
+        future.set_result(rows)
+    else:
+        future.set_exception(error)
 
 
 def _raise(error: Exception) -> NoReturn:

@@ -7,6 +7,7 @@ from typing import Any
 
 from cassandra import ConsistencyLevel, ProtocolVersion, WriteType
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile
+from cassandra.connection import Connection
 from cassandra.io.libevreactor import LibevConnection
 from cassandra.policies import (
     DCAwareRoundRobinPolicy,
@@ -76,7 +77,11 @@ class RepeatIdempotent(RetryPolicy):  # type: ignore[misc]
         return self.RETHROW, None
 
 
-def cluster(config: MeshConfig, timestamps_us: Callable[[], int]) -> Cluster:
+def cluster(
+    config: MeshConfig,
+    timestamps_us: Callable[[], int],
+    connection_class: type[Connection] = LibevConnection,
+) -> Cluster:
     """A driver cluster that is not connected yet; `timestamps_us` gives each write its time."""
     points = config.contact_points()
     profile = ExecutionProfile(
@@ -94,7 +99,7 @@ def cluster(config: MeshConfig, timestamps_us: Callable[[], int]) -> Cluster:
         contact_points=[host for host, _ in points],
         port=points[0][1],
         execution_profiles={EXEC_PROFILE_DEFAULT: profile},
-        connection_class=LibevConnection,
+        connection_class=connection_class,
         protocol_version=ProtocolVersion.V5,
         compression=False,
         timestamp_generator=timestamps_us,

@@ -107,6 +107,7 @@ class EventBus:
         self._reconnected: list[Callable[[], None]] = []
         self._ensure_wanted = asyncio.Event()
         self._inbox_prefix = f"_INBOX.starling.{secrets.token_hex(8)}"
+        self._inboxes = 0
         self._replies: dict[str, asyncio.Future[bytes]] = {}
         self._told_at = -_TELL_EVERY_S
         self._closing = False
@@ -212,7 +213,8 @@ class EventBus:
 
     def inbox(self) -> Reply:
         """A subject of this process's own to which someone may `notify` once."""
-        token = secrets.token_hex(8)
+        self._inboxes += 1
+        token = str(self._inboxes)
         future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._replies[token] = future
         return Reply(

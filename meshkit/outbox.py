@@ -55,7 +55,8 @@ SHARDS = 4
 MINUTE_US = 60_000_000
 SWEEP_ROWS = 500
 """Rows that one read of a sweep gives at most."""
-_DELETE_AFTER_S = 0.1
+_DELETE_AFTER_S = 0.4
+"""Rows of a partition that are deleted together. Well below the 2 s after which the relay looks at them."""
 _PAUSES_S = (0.05, 0.25)
 """Between the tries of one write whose outcome is unknown."""
 _LEAST_S = 0.3
@@ -248,7 +249,7 @@ class Outbox:
 
     async def flush(self) -> None:
         """Wait until the rows published so far are deleted."""
-        while self._published:
+        while self._published or not (self._deleting is None or self._deleting.done()):
             if self._deleting is None or self._deleting.done():
                 self._deleting = detach(self._delete_published(0.0), "outbox.delete")
             await asyncio.shield(self._deleting)

@@ -27,10 +27,11 @@ TWEETS = StreamSpec(
 
 # Written by tweet_svc's counter; TweetEvent. Absolute counts: the newest says all, so a day is plenty.
 TWEET_COUNTS_CHANGED = "tweet.counts_changed"
-AUTHOR_COUNTS_CHANGED = "tweet.author_counts_changed"
+AUTHORS_COUNTS_CHANGED = "tweet.authors_counts_changed"
+AUTHOR_COUNTS_CHANGED = "tweet.author_counts_changed"  # by older code
 COUNTS = StreamSpec(
     "COUNTS",
-    (TWEET_COUNTS_CHANGED, AUTHOR_COUNTS_CHANGED),
+    (TWEET_COUNTS_CHANGED, AUTHORS_COUNTS_CHANGED, AUTHOR_COUNTS_CHANGED),
     max_age_s=_DAY_S,
     max_bytes=128 * _MIB,
 )

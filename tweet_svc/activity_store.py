@@ -12,7 +12,8 @@ already.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict, defaultdict
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from starling.tweet.v1.tweet_events_pb2 import RetweetChanged, TweetDeleted, TweetPosted
@@ -27,6 +28,9 @@ from tweet_svc.text_hash import text_hash
 
 TWEET = 1
 RETWEET = 2
+
+MANY = 150
+"""From so many tweets in a month on, they are counted by Cassandra and not by their rows."""
 
 _INSERT = Statement(
     "activity.insert",
@@ -61,6 +65,13 @@ _COUNT_TWEETS = Statement(
     "SELECT COUNT(*) FROM activity WHERE actor_id = ? AND month = ? AND kind = 1 ALLOW FILTERING",
     idempotent=True,
 )
+_SOME_TWEETS = Statement(
+    "activity.some_tweets",
+    # Rows, since Cassandra warns, in each answer, of a COUNT over several partitions.
+    "SELECT actor_id FROM activity WHERE actor_id IN ? AND month = ? AND kind = 1"
+    " PER PARTITION LIMIT ? ALLOW FILTERING",
+    idempotent=True,
+)
 _TWEETS = Statement(
     "activity.tweets",
     "SELECT tweet_id FROM activity WHERE actor_id = ? AND month = ? AND kind = 1 ALLOW FILTERING",
@@ -73,9 +84,13 @@ _STORE_COUNT = Statement(
 )
 _COUNTS = Statement(
     "activity_month.counts",
-    "SELECT tweets_count, WRITETIME(tweets_count) FROM activity_month WHERE actor_id = ?",
+    "SELECT actor_id, tweets_count, WRITETIME(tweets_count) FROM activity_month WHERE actor_id IN ?",
     idempotent=True,
 )
+
+
+Month = tuple[int, int]
+"""An actor's id and a month: one partition of `activity`."""
 
 
 class Place(NamedTuple):
@@ -174,14 +189,32 @@ class ActivityStore:
         """Tweets of one month, counted now."""
         return await count_rows(self._session, _COUNT_TWEETS, _TWEETS, (actor_id, month))
 
-    async def store_tweets_count(self, actor_id: int, month: int, n: int, as_of_us: int) -> None:
-        """Keep a month's count, of which the reading began at `as_of_us`."""
-        await self._session.execute(_STORE_COUNT, (n, actor_id, month), timestamp_us=as_of_us)
+    async def count_tweets_of(self, months: Iterable[Month]) -> dict[Month, int]:
+        """Tweets of some months, at most `batch.PARTITIONS`, counted now."""
+        by_month: defaultdict[int, list[int]] = defaultdict(list)
+        for actor_id, month in months:
+            by_month[month].append(actor_id)
+        found: dict[Month, int] = {}
+        for month, actor_ids in by_month.items():
+            rows = await self._session.execute(_SOME_TWEETS, (actor_ids, month, MANY))
+            counted = Counter(actor_id for (actor_id,) in rows)
+            for actor_id in actor_ids:
+                n = counted[actor_id]
+                found[actor_id, month] = n if n < MANY else await self.count_tweets(actor_id, month)
+        return found
 
-    async def tweets_count(self, actor_id: int) -> tuple[int, int]:
-        """The sum of the months' counts, and the latest `as_of_us` of a month that it is made of."""
-        rows = await self._session.execute(_COUNTS, (actor_id,))
-        return sum(n or 0 for n, _ in rows), max((as_of or 0 for _, as_of in rows), default=0)
+    async def store_tweets_counts(self, counts: Mapping[Month, int], as_of_us: int) -> None:
+        """Keep the counts of some months, of which the reading began at `as_of_us`."""
+        items = [(_STORE_COUNT, (n, actor_id, month)) for (actor_id, month), n in counts.items()]
+        await self._session.batch(items, timestamp_us=as_of_us)
+
+    async def tweets_counts(self, actor_ids: Iterable[int]) -> tuple[dict[int, int], int]:
+        """The sums of the months' counts by actor, and the latest `as_of_us` of a month among them all."""
+        rows = await self._session.execute(_COUNTS, (list(actor_ids),))
+        sums: defaultdict[int, int] = defaultdict(int)
+        for actor_id, n, _ in rows:
+            sums[actor_id] += n or 0
+        return sums, max((as_of or 0 for _, _, as_of in rows), default=0)
 
     def _opening(self, actor_id: int, month: int) -> list[Item]:
         if (actor_id, month) in self._open:

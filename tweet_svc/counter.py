@@ -1,8 +1,8 @@
 """Keeps counts equal to the rows: after each change it counts the rows again, and tells the mesh the result.
 
 A durable consumer over tweet_svc's own events. Nothing is ever added up: a change marks what is
-dirty (a shard of a tweet's likes or retweets, a month of an author's tweets), marks that come
-together become one recount, and the event is acked once a recount that began after it is stored and
+dirty (a shard of a tweet's likes or retweets, a month of an author's tweets: `author_counter`), marks that
+come together become one recount, and the event is acked once a recount that began after it is stored and
 published. So counts are exact at rest, whatever was written twice, delivered twice, or lost with a
 process.
 """
@@ -13,7 +13,6 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from starling.tweet.v1.tweet_events_pb2 import (
-    AuthorCountsChanged,
     RetweetChanged,
     TweetCountsChanged,
     TweetEvent,
@@ -27,7 +26,6 @@ from meshkit.events import ConsumerSpec, EventBus
 from meshkit.recount import Recounter, of_the_newest
 from meshkit.snowflake import timestamp_ms
 from meshkit.streams import (
-    AUTHOR_COUNTS_CHANGED,
     LIKE_CHANGED,
     RETWEET_CHANGED,
     TWEET_COUNTS_CHANGED,
@@ -37,6 +35,7 @@ from meshkit.streams import (
 )
 from meshkit.write_clock import WriteClock
 from tweet_svc.activity_store import ActivityStore
+from tweet_svc.author_counter import AuthorCounter
 from tweet_svc.count_store import LIKES, RETWEETS, Counts, CountStore
 from tweet_svc.like_store import LikeStore
 from tweet_svc.months import month_of
@@ -49,7 +48,7 @@ SPEC = ConsumerSpec("tweet-counter", TWEETS.name, max_in_flight=1000)
 _AROUND_MS = 60_000
 """Two processes that retweet at once write their rows within this."""
 _AT_ONCE = 4
-"""Partitions of one tweet or author counted at a time."""
+"""Partitions of one tweet counted at a time."""
 _FIXES = 4
 """Looks at one retweet's rows before its event is put back for later."""
 
@@ -75,9 +74,8 @@ class Counter:
         self._retweets = retweets
         self._counts = counts
         self._dirty_shards: dict[int, set[tuple[int, int]]] = defaultdict(set)
-        self._dirty_months: dict[int, set[int]] = defaultdict(set)
         self._tweets = Recounter(self._recount_tweet, min_interval_s=0.1, max_interval_s=0.5)
-        self._authors = Recounter(self._recount_author, min_interval_s=0.1, max_interval_s=0.5)
+        self._authors = AuthorCounter(bus, self._times, activity)
 
     def consumer(self) -> Consumer:
         """The durable consumer, shared by all instances."""
@@ -94,11 +92,12 @@ class Counter:
 
     async def on_posted(self, event: TweetEvent, meta: EventMeta) -> None:
         """Recount the author's month."""
-        await self._mark_month(event.posted.tweet.user_id, event.posted.at_ms)
+        await self.recount_author(event.posted.tweet.user_id, [month_of(event.posted.at_ms)])
 
     async def on_deleted(self, event: TweetEvent, meta: EventMeta) -> None:
         """Recount the author's month."""
-        await self._mark_month(event.deleted.author_id, timestamp_ms(event.deleted.tweet_id))
+        at_ms = timestamp_ms(event.deleted.tweet_id)
+        await self.recount_author(event.deleted.author_id, [month_of(at_ms)])
 
     async def on_like_changed(self, event: TweetEvent, meta: EventMeta) -> None:
         """Recount the likes of the user's shard."""
@@ -118,14 +117,10 @@ class Counter:
 
     async def recount_author(self, author_id: int, months: Iterable[int]) -> None:
         """Recount these months of an author's tweets, and tell the mesh."""
-        self._dirty_months[author_id].update(months)
-        await self._authors.mark(author_id)
+        await self._authors.recount(author_id, months)
 
     async def _mark_shard(self, tweet_id: int, kind: int, user_id: int) -> None:
         await self.recount_tweet(tweet_id, [(kind, shard_of(user_id))])
-
-    async def _mark_month(self, author_id: int, at_ms: int) -> None:
-        await self.recount_author(author_id, [month_of(at_ms)])
 
     async def _recount_tweet(self, tweet_id: int) -> None:
         # A failure fails the events that wait, which come again and mark again.
@@ -152,25 +147,6 @@ class Counter:
             TWEET_COUNTS_CHANGED,
             TweetEvent(counts_changed=changed),
             msg_id=f"{TWEET_COUNTS_CHANGED}:{tweet_id}:{as_of_us}:{counts.likes}:{counts.retweets}",
-        )
-
-    async def _recount_author(self, author_id: int) -> None:
-        dirty = self._dirty_months.pop(author_id, set())
-
-        async def recount(as_of_us: int) -> tuple[int, int]:
-            async def one(month: int) -> None:
-                n = await self._activity.count_tweets(author_id, month)
-                await self._activity.store_tweets_count(author_id, month, n, as_of_us)
-
-            await gather_bounded(_AT_ONCE, one, dirty)
-            return await self._activity.tweets_count(author_id)
-
-        tweets, as_of_us = await of_the_newest(self._times, recount)
-        changed = AuthorCountsChanged(author_id=author_id, tweets_count=tweets, as_of_us=as_of_us)
-        await self._bus.publish(
-            AUTHOR_COUNTS_CHANGED,
-            TweetEvent(author_counts_changed=changed),
-            msg_id=f"{AUTHOR_COUNTS_CHANGED}:{author_id}:{as_of_us}:{tweets}",
         )
 
     async def _reconcile(self, changed: RetweetChanged) -> None:

@@ -31,6 +31,7 @@ class Parts:
     """What a tweet_svc process serves and runs."""
 
     posting: Posting
+    engagement: Engagement
     service: TweetService
     lookup: TweetLookupService
     counter: Counter
@@ -64,13 +65,14 @@ class Parts:
             changes=changes,
             fanout=fanout,
         )
+        engagement = Engagement(
+            clock, tweets, likes, retweets, changes, fanout=fanout, likes_fanout=likes_fanout
+        )
         service = TweetService(
             config=config,
             clock=clock,
             posting=posting,
-            engagement=Engagement(
-                clock, tweets, likes, retweets, changes, fanout=fanout, likes_fanout=likes_fanout
-            ),
+            engagement=engagement,
             tweets=tweets,
             counts=counts,
             likes=likes,
@@ -80,6 +82,7 @@ class Parts:
         )
         return cls(
             posting=posting,
+            engagement=engagement,
             service=service,
             lookup=TweetLookupService(tweets, counts, likes, retweets, ActivityPages(session)),
             counter=Counter(bus, clock, activity, likes, retweets, counts),

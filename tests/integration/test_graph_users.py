@@ -9,7 +9,11 @@ import pytest
 import pytest_asyncio
 from starling.graph.v1 import graph_lookup_service_pb2 as lookup_pb
 from starling.graph.v1 import graph_service_pb2 as pb
-from starling.tweet.v1.tweet_events_pb2 import AuthorCountsChanged, TweetEvent
+from starling.tweet.v1.tweet_events_pb2 import (
+    AuthorCountsChanged,
+    AuthorsCountsChanged,
+    TweetEvent,
+)
 
 from graph_svc import user_store
 from meshkit.config import MeshConfig
@@ -22,7 +26,7 @@ from meshkit.errors import (
     PermissionDenied,
 )
 from meshkit.events import EventBus
-from meshkit.streams import AUTHOR_COUNTS_CHANGED
+from meshkit.streams import AUTHOR_COUNTS_CHANGED, AUTHORS_COUNTS_CHANGED
 from tests.conftest import until
 from tests.integration.graph_rig import Instance, calling_as, fresh_id, graph_instance
 
@@ -228,4 +232,20 @@ async def test_tweets_counts_come_from_events_and_the_latest_wins(
         return (await graph.user(user)).tweets_count == 8
 
     await until(eight)
+    # And of several authors by one event, as they are told now.
+    users = [user, *[await graph.add_user() for _ in range(9)]]
+    for first, as_of_us in ((20, 5_000_000), (10, 4_000_000)):
+        told = AuthorsCountsChanged(as_of_us=as_of_us)
+        for n, each in enumerate(users, first):
+            told.counts.add(author_id=each.user_id, tweets_count=n)
+        event = TweetEvent(authors_counts_changed=told)
+        await bus.publish(AUTHORS_COUNTS_CHANGED, event, msg_id=f"authors:{as_of_us}")
+    await tell(19, 4_500_000)
+    await tell(21, 6_000_000)
+
+    async def all_told() -> bool:
+        shown = [(await graph.user(each)).tweets_count for each in users]
+        return shown == [21, *range(21, 30)]
+
+    await until(all_told)
     await bus.close()

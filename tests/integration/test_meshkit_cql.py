@@ -17,6 +17,7 @@ from meshkit.errors import DeadlineExceeded, Unavailable
 
 INSERT = Statement("t.insert", "INSERT INTO t (k, c, v) VALUES (?, ?, ?)", idempotent=True)
 GET = Statement("t.get", "SELECT c, v FROM t WHERE k = ?", idempotent=True)
+ONE = Statement("t.one", "SELECT v FROM t WHERE k = ? AND c = ?", idempotent=True)
 PAGED = Statement("t.paged", "SELECT c FROM t WHERE k = ?", idempotent=True, fetch_size=10)
 WRITTEN = Statement(
     "t.written", "SELECT WRITETIME(v) FROM t WHERE k = ? AND c = ?", idempotent=True
@@ -49,6 +50,13 @@ async def test_pages_bring_every_row_once(session: CqlSession) -> None:
     pages = [[c for (c,) in page] async for page in session.pages(PAGED, (2,))]
     assert [len(page) for page in pages] == [10] * 9 + [5]
     assert [c for page in pages for c in page] == list(range(95))
+
+
+async def test_more_than_a_socket_takes_at_once_arrives(session: CqlSession) -> None:
+    texts = {c: f"{c % 10}" * 400_000 for c in range(24)}
+    await asyncio.gather(*(session.execute(INSERT, (9, c, text)) for c, text in texts.items()))
+    for c, text in texts.items():
+        assert await session.one(ONE, (9, c)) == (text,)
 
 
 async def test_a_batch_has_one_write_time(session: CqlSession) -> None:

@@ -9,17 +9,22 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
+from starling.tweet.v1.tweet_events_pb2 import TweetPosted
+from starling.tweet.v1.tweet_pb2 import Tweet
 
 from meshkit.background import cancel_all, gather_bounded
+from meshkit.chunks import chunks
 from meshkit.config import MeshConfig
 from meshkit.errors import NotFound
 from meshkit.events import EventBus
 from meshkit.identity import Caller
-from meshkit.snowflake import timestamp_ms
+from meshkit.snowflake import EPOCH_MS, timestamp_ms
 from meshkit.streams import COUNTS
 from meshkit.write_clock import WriteClock, wall_clock_us
 from tests.conftest import until
 from tests.integration.tweet_rig import Instance, running, users
+from tweet_svc.activity_store import MANY
+from tweet_svc.months import month_of
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -224,12 +229,60 @@ async def test_the_mesh_hears_of_authors_counts(tweet_svc: Instance) -> None:
     ids = [await tweet_svc.post(author, f"number {n}") for n in range(5)]
     await tweet_svc.delete(author, ids[2])
     await tweet_svc.quiet()
+    assert (await told_of(tweet_svc, author))[-1] == 4
+
+
+async def told_of(instance: Instance, author: Caller) -> list[int]:
+    """What the mesh was told of an author's number of tweets, the newest last."""
     told = [
-        event.author_counts_changed
-        for event in await tweet_svc.events(COUNTS)
-        if event.author_counts_changed.author_id == author.user_id
+        (event.authors_counts_changed.as_of_us, count.tweets_count)
+        for event in await instance.events(COUNTS)
+        for count in event.authors_counts_changed.counts
+        if count.author_id == author.user_id
     ]
-    assert max(told, key=lambda each: each.as_of_us).tweets_count == 4
+    return [count for _, count in sorted(told)]
+
+
+async def test_authors_who_post_at_once_are_counted_together(tweet_svc: Instance) -> None:
+    authors = users(40, first=700)
+
+    async def told() -> int:
+        kinds = [event.WhichOneof("event") for event in await tweet_svc.events(COUNTS)]
+        return kinds.count("authors_counts_changed")
+
+    before = await told()
+    for turn in range(3):
+        await asyncio.gather(*(tweet_svc.post(each, f"turn {turn}") for each in authors))
+    await tweet_svc.quiet()
+    assert [await tweet_svc.tweets_count(each) for each in authors] == [3] * 40
+    assert [(await told_of(tweet_svc, each))[-1] for each in authors] == [3] * 40
+    assert await told() - before < 60
+
+
+async def test_months_of_many_tweets_are_counted_to_the_last(tweet_svc: Instance) -> None:
+    """More than one statement gives as rows, in two months, beside an author of few."""
+    many, few = Caller(800, "many"), Caller(801, "few")
+    march, april = (
+        [(at_ms + n - EPOCH_MS) << 22 for n in range(count)]
+        for at_ms, count in ((1_772_500_000_000, MANY + 10), (1_775_200_000_000, MANY))
+    )
+    for tweet_ids in chunks([*march, *april], 20):
+        events = [
+            TweetPosted(tweet=Tweet(tweet_id=each, user_id=many.user_id), at_ms=timestamp_ms(each))
+            for each in tweet_ids
+        ]
+        rows = [row for event in events for row in tweet_svc.parts.activity.posted_rows(event)]
+        await tweet_svc.session.batch(rows)
+    months = [month_of(timestamp_ms(each[0])) for each in (march, april)]
+    assert months[0] != months[1]
+    await asyncio.gather(
+        tweet_svc.parts.counter.recount_author(many.user_id, months),
+        tweet_svc.post(few, "one of few"),
+    )
+    await tweet_svc.quiet()
+    assert (await told_of(tweet_svc, many))[-1] == 2 * MANY + 10
+    assert await tweet_svc.tweets_count(many) == 2 * MANY + 10
+    assert (await told_of(tweet_svc, few))[-1] == 1
 
 
 async def test_counts_are_exact_though_the_clocks_differ(
@@ -242,11 +295,14 @@ async def test_counts_are_exact_though_the_clocks_differ(
         tweet_id = await tweet_svc.post(author, "whose time is it")
         for few in (crowd[n : n + 8] for n in range(0, 40, 8)):
             await asyncio.gather(*(tweet_svc.like(user, tweet_id) for user in few))
+            await tweet_svc.post(author, f"after {few[0].user_id}")
         await tweet_svc.quiet()
         assert (await tweet_svc.get(author, tweet_id)).likes_count == 40
+        assert await tweet_svc.tweets_count(author) == 6
     told = [
         event.counts_changed
         for event in await tweet_svc.events(COUNTS)
         if event.counts_changed.tweet_id == tweet_id
     ]
     assert max(told, key=lambda each: each.as_of_us).likes_count == 40
+    assert (await told_of(tweet_svc, author))[-1] == 6

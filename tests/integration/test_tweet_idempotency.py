@@ -216,6 +216,7 @@ async def test_without_nats_posts_are_accepted_and_told_later(
     async with running(
         mesh_config, counting=False, nats_url="nats://127.0.0.1:1", nats_wait_s=0.1
     ) as cut_off:
+        await tweet_svc.outbox.flush()
         before = asyncio.get_running_loop().time()
         tweet_id = await cut_off.post(ada, "nobody hears me")
         await cut_off.like(ada, tweet_id)

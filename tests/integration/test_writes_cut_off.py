@@ -23,12 +23,8 @@ from meshkit.write_clock import WriteClock
 from tests.conftest import until
 from tests.integration.graph_rig import graph_instance, ids
 from tests.integration.tweet_rig import Instance, running, tweet_config
-from tweet_svc.engagement import Engagement
-from tweet_svc.like_store import LikeStore
 from tweet_svc.parts import Parts
 from tweet_svc.posting import Post
-from tweet_svc.retweet_store import RetweetStore
-from tweet_svc.tweet_store import TweetStore
 
 ADA, BOB = Caller(1, "ada"), Caller(2, "bob")
 
@@ -67,8 +63,7 @@ class Dying:
         ids, clock = instance.ids.next_id, WriteClock()
         parts = Parts.assemble(tweet_config(mesh), session, instance.bus, outbox, ids, clock)
         self.posting, self.changes = parts.posting, parts.changes
-        stores = TweetStore(session), LikeStore(session), RetweetStore(session)
-        self.engagement = Engagement(clock, *stores, parts.changes)
+        self.engagement = parts.engagement
 
     async def delete(self, tweet_id: int, at_us: int) -> None:
         deleted = TweetDeleted(tweet_id=tweet_id, author_id=ADA.user_id, changed_us=at_us)

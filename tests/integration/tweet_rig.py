@@ -159,7 +159,8 @@ class Instance:
 
     async def tweets_count(self, author: Caller) -> int:
         """The author's recounted number of tweets."""
-        return (await self.parts.activity.tweets_count(author.user_id))[0]
+        sums, _ = await self.parts.activity.tweets_counts([author.user_id])
+        return sums[author.user_id]
 
     async def quiet(self, within_s: float = 15.0) -> None:
         """Return once every event so far has been handled by the counter, and acked."""

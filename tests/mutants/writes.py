@@ -125,6 +125,22 @@ WRITES = [
         "a recount that saw less but ended later stays for ever",
     ),
     Mutant(
+        "months-of-many-tweets-are-cut",
+        "tweet_svc/activity_store.py",
+        "n if n < MANY else await self.count_tweets(actor_id, month)",
+        "n",
+        (_COUNTS + "test_months_of_many_tweets_are_counted_to_the_last",),
+        "an author of more tweets in a month than one statement reads has too few",
+    ),
+    Mutant(
+        "marks-during-a-round-belong-to-it",
+        "tweet_svc/author_counter.py",
+        "dirty, self._dirty, self._next = sorted(self._dirty), set(), None",
+        "dirty, self._dirty = sorted(self._dirty), set()",
+        (_COUNTS + "test_authors_who_post_at_once_are_counted_together",),
+        "tweets posted while their author is counted are never counted",
+    ),
+    Mutant(
         "retweet-again-takes-the-new-time",
         "tweet_svc/engagement.py",
         "if standing is not None:",

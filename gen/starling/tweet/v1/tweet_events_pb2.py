@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from starling.tweet.v1 import tweet_pb2 as starling_dot_tweet_dot_v1_dot_tweet__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$starling/tweet/v1/tweet_events.proto\x12\x11starling.tweet.v1\x1a\x1dstarling/tweet/v1/tweet.proto\"\xcd\x03\n\nTweetEvent\x12\x38\n\x06posted\x18\x01 \x01(\x0b\x32\x1e.starling.tweet.v1.TweetPostedH\x00R\x06posted\x12;\n\x07\x64\x65leted\x18\x02 \x01(\x0b\x32\x1f.starling.tweet.v1.TweetDeletedH\x00R\x07\x64\x65leted\x12\x43\n\x0clike_changed\x18\x03 \x01(\x0b\x32\x1e.starling.tweet.v1.LikeChangedH\x00R\x0blikeChanged\x12L\n\x0fretweet_changed\x18\x04 \x01(\x0b\x32!.starling.tweet.v1.RetweetChangedH\x00R\x0eretweetChanged\x12N\n\x0e\x63ounts_changed\x18\x05 \x01(\x0b\x32%.starling.tweet.v1.TweetCountsChangedH\x00R\rcountsChanged\x12\\\n\x15\x61uthor_counts_changed\x18\x06 \x01(\x0b\x32&.starling.tweet.v1.AuthorCountsChangedH\x00R\x13\x61uthorCountsChangedB\x07\n\x05\x65vent\"R\n\x0bTweetPosted\x12.\n\x05tweet\x18\x01 \x01(\x0b\x32\x18.starling.tweet.v1.TweetR\x05tweet\x12\x13\n\x05\x61t_ms\x18\x02 \x01(\x03R\x04\x61tMs\"\x82\x01\n\x0cTweetDeleted\x12\x19\n\x08tweet_id\x18\x01 \x01(\x03R\x07tweetId\x12\x1b\n\tauthor_id\x18\x02 \x01(\x03R\x08\x61uthorId\x12\x1d\n\nchanged_us\x18\x03 \x01(\x03R\tchangedUs\x12\x1b\n\ttext_hash\x18\x04 \x01(\x0cR\x08textHash\"v\n\x0bLikeChanged\x12\x19\n\x08tweet_id\x18\x01 \x01(\x03R\x07tweetId\x12\x17\n\x07user_id\x18\x02 \x01(\x03R\x06userId\x12\x14\n\x05liked\x18\x03 \x01(\x08R\x05liked\x12\x1d\n\nchanged_us\x18\x04 \x01(\x03R\tchangedUs\"\x86\x01\n\x0eRetweetChanged\x12\x37\n\x08\x61\x63tivity\x18\x01 \x01(\x0b\x32\x1b.starling.tweet.v1.ActivityR\x08\x61\x63tivity\x12\x1c\n\tretweeted\x18\x02 \x01(\x08R\tretweeted\x12\x1d\n\nchanged_us\x18\x03 \x01(\x03R\tchangedUs\"\x91\x01\n\x12TweetCountsChanged\x12\x19\n\x08tweet_id\x18\x01 \x01(\x03R\x07tweetId\x12\x1f\n\x0blikes_count\x18\x02 \x01(\rR\nlikesCount\x12%\n\x0eretweets_count\x18\x03 \x01(\rR\rretweetsCount\x12\x18\n\x08\x61s_of_us\x18\x04 \x01(\x03R\x06\x61sOfUs\"o\n\x13\x41uthorCountsChanged\x12\x1b\n\tauthor_id\x18\x01 \x01(\x03R\x08\x61uthorId\x12!\n\x0ctweets_count\x18\x02 \x01(\rR\x0btweetsCount\x12\x18\n\x08\x61s_of_us\x18\x03 \x01(\x03R\x06\x61sOfUsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$starling/tweet/v1/tweet_events.proto\x12\x11starling.tweet.v1\x1a\x1dstarling/tweet/v1/tweet.proto\"\xae\x04\n\nTweetEvent\x12\x38\n\x06posted\x18\x01 \x01(\x0b\x32\x1e.starling.tweet.v1.TweetPostedH\x00R\x06posted\x12;\n\x07\x64\x65leted\x18\x02 \x01(\x0b\x32\x1f.starling.tweet.v1.TweetDeletedH\x00R\x07\x64\x65leted\x12\x43\n\x0clike_changed\x18\x03 \x01(\x0b\x32\x1e.starling.tweet.v1.LikeChangedH\x00R\x0blikeChanged\x12L\n\x0fretweet_changed\x18\x04 \x01(\x0b\x32!.starling.tweet.v1.RetweetChangedH\x00R\x0eretweetChanged\x12N\n\x0e\x63ounts_changed\x18\x05 \x01(\x0b\x32%.starling.tweet.v1.TweetCountsChangedH\x00R\rcountsChanged\x12\\\n\x15\x61uthor_counts_changed\x18\x06 \x01(\x0b\x32&.starling.tweet.v1.AuthorCountsChangedH\x00R\x13\x61uthorCountsChanged\x12_\n\x16\x61uthors_counts_changed\x18\x07 \x01(\x0b\x32\'.starling.tweet.v1.AuthorsCountsChangedH\x00R\x14\x61uthorsCountsChangedB\x07\n\x05\x65vent\"R\n\x0bTweetPosted\x12.\n\x05tweet\x18\x01 \x01(\x0b\x32\x18.starling.tweet.v1.TweetR\x05tweet\x12\x13\n\x05\x61t_ms\x18\x02 \x01(\x03R\x04\x61tMs\"\x82\x01\n\x0cTweetDeleted\x12\x19\n\x08tweet_id\x18\x01 \x01(\x03R\x07tweetId\x12\x1b\n\tauthor_id\x18\x02 \x01(\x03R\x08\x61uthorId\x12\x1d\n\nchanged_us\x18\x03 \x01(\x03R\tchangedUs\x12\x1b\n\ttext_hash\x18\x04 \x01(\x0cR\x08textHash\"v\n\x0bLikeChanged\x12\x19\n\x08tweet_id\x18\x01 \x01(\x03R\x07tweetId\x12\x17\n\x07user_id\x18\x02 \x01(\x03R\x06userId\x12\x14\n\x05liked\x18\x03 \x01(\x08R\x05liked\x12\x1d\n\nchanged_us\x18\x04 \x01(\x03R\tchangedUs\"\x86\x01\n\x0eRetweetChanged\x12\x37\n\x08\x61\x63tivity\x18\x01 \x01(\x0b\x32\x1b.starling.tweet.v1.ActivityR\x08\x61\x63tivity\x12\x1c\n\tretweeted\x18\x02 \x01(\x08R\tretweeted\x12\x1d\n\nchanged_us\x18\x03 \x01(\x03R\tchangedUs\"\x91\x01\n\x12TweetCountsChanged\x12\x19\n\x08tweet_id\x18\x01 \x01(\x03R\x07tweetId\x12\x1f\n\x0blikes_count\x18\x02 \x01(\rR\nlikesCount\x12%\n\x0eretweets_count\x18\x03 \x01(\rR\rretweetsCount\x12\x18\n\x08\x61s_of_us\x18\x04 \x01(\x03R\x06\x61sOfUs\"o\n\x13\x41uthorCountsChanged\x12\x1b\n\tauthor_id\x18\x01 \x01(\x03R\x08\x61uthorId\x12!\n\x0ctweets_count\x18\x02 \x01(\rR\x0btweetsCount\x12\x18\n\x08\x61s_of_us\x18\x03 \x01(\x03R\x06\x61sOfUs\"h\n\x14\x41uthorsCountsChanged\x12\x36\n\x06\x63ounts\x18\x01 \x03(\x0b\x32\x1e.starling.tweet.v1.AuthorCountR\x06\x63ounts\x12\x18\n\x08\x61s_of_us\x18\x02 \x01(\x03R\x06\x61sOfUs\"M\n\x0b\x41uthorCount\x12\x1b\n\tauthor_id\x18\x01 \x01(\x03R\x08\x61uthorId\x12!\n\x0ctweets_count\x18\x02 \x01(\rR\x0btweetsCountb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,17 +33,21 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'starling.tweet.v1.tweet_eve
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_TWEETEVENT']._serialized_start=91
-  _globals['_TWEETEVENT']._serialized_end=552
-  _globals['_TWEETPOSTED']._serialized_start=554
-  _globals['_TWEETPOSTED']._serialized_end=636
-  _globals['_TWEETDELETED']._serialized_start=639
-  _globals['_TWEETDELETED']._serialized_end=769
-  _globals['_LIKECHANGED']._serialized_start=771
-  _globals['_LIKECHANGED']._serialized_end=889
-  _globals['_RETWEETCHANGED']._serialized_start=892
-  _globals['_RETWEETCHANGED']._serialized_end=1026
-  _globals['_TWEETCOUNTSCHANGED']._serialized_start=1029
-  _globals['_TWEETCOUNTSCHANGED']._serialized_end=1174
-  _globals['_AUTHORCOUNTSCHANGED']._serialized_start=1176
-  _globals['_AUTHORCOUNTSCHANGED']._serialized_end=1287
+  _globals['_TWEETEVENT']._serialized_end=649
+  _globals['_TWEETPOSTED']._serialized_start=651
+  _globals['_TWEETPOSTED']._serialized_end=733
+  _globals['_TWEETDELETED']._serialized_start=736
+  _globals['_TWEETDELETED']._serialized_end=866
+  _globals['_LIKECHANGED']._serialized_start=868
+  _globals['_LIKECHANGED']._serialized_end=986
+  _globals['_RETWEETCHANGED']._serialized_start=989
+  _globals['_RETWEETCHANGED']._serialized_end=1123
+  _globals['_TWEETCOUNTSCHANGED']._serialized_start=1126
+  _globals['_TWEETCOUNTSCHANGED']._serialized_end=1271
+  _globals['_AUTHORCOUNTSCHANGED']._serialized_start=1273
+  _globals['_AUTHORCOUNTSCHANGED']._serialized_end=1384
+  _globals['_AUTHORSCOUNTSCHANGED']._serialized_start=1386
+  _globals['_AUTHORSCOUNTSCHANGED']._serialized_end=1490
+  _globals['_AUTHORCOUNT']._serialized_start=1492
+  _globals['_AUTHORCOUNT']._serialized_end=1569
 # @@protoc_insertion_point(module_scope)

@@ -125,7 +125,7 @@ TIMELINES = [
     ),
     Mutant(
         "tie-by-smaller-id-in-the-cache",
-        "timeline_svc/lua/timeline.lua",
+        "timeline_svc/lua/ids.lua",
         "return a < b",
         "return a > b",
         (_WALK,),

@@ -22,14 +22,6 @@ local function drop(keys, nonce)
   redis.call('DEL', keys.zset, keys.state, keys.followees)
 end
 
--- Ids are decimal strings: a double cannot hold them.
-local function id_less(a, b)
-  if #a ~= #b then
-    return #a < #b
-  end
-  return a < b
-end
-
 -- The marks of a tweet, all of them texts: microseconds of the reader's like and of their retweet ('0': none that is
 -- known of; negative: of its undoing), '1' while the store is still to be asked for these two, and
 -- "<user id>:<username>" of whose retweet brought it in ('': nobody's).

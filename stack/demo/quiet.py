@@ -95,7 +95,7 @@ class Backlog:
             for minute in minutes:
                 for shard in range(SHARDS):
                     rows = await self._session.execute(
-                        outbox.sweep, (shard, minute, 0, _FOR_EVER_US)
+                        outbox.sweep, (shard, minute, 0, "", _FOR_EVER_US)
                     )
                     left += len(rows)
         return left

@@ -133,10 +133,12 @@ class Relay:
             # If it was applied, the next try, soon, finds the row to be ours.
             self._renew_at = asked_at + 0.5
             return
-        was_leading = self.leading
-        self._leased_until = asked_at + LEASE_S if applied else 0.0
-        if applied and not was_leading:
+        if applied and not self.leading:
+            # Who does not know where to begin does not lead: it would begin with the year 1970.
+            self._renew_at = asked_at + 0.5
             await self._begin()
+            self._renew_at = asked_at + RENEW_S
+        self._leased_until = asked_at + LEASE_S if applied else 0.0
 
     async def _begin(self) -> None:
         """Take up where the last relay's watermark stands."""

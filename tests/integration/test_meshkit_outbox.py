@@ -188,6 +188,30 @@ async def test_one_relay_leads_and_another_takes_over(
     await cancel_all([tasks[1 - first], task])
 
 
+async def test_who_cannot_read_where_to_begin_does_not_lead(outbox: Outbox) -> None:
+    await write(outbox, 1, age_s=5.0)
+    away = True
+
+    class Flaky:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(outbox.session, name)
+
+        async def one(self, *args: Any) -> Any:
+            if away:
+                raise Unavailable("just now")
+            return await outbox.session.one(*args)
+
+    flaky: Any = Flaky()
+    relay = Relay(Outbox(flaky, outbox.bus, "news_outbox"), "a", tick_s=0.1)
+    with pytest.raises(Unavailable):
+        await relay._lease()
+    assert not relay.leading
+    away = False
+    task = asyncio.create_task(relay.run())
+    await until(lambda: _count(outbox, 1), 10)
+    await cancel_all([task])
+
+
 async def test_a_late_write_is_found_before_the_watermark_passes(
     outbox: Outbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:

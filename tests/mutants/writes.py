@@ -101,6 +101,14 @@ WRITES = [
         "what a process with a fast clock wrote is told again at each sweep, and never goes",
     ),
     Mutant(
+        "leads-without-knowing-where-to-begin",
+        "meshkit/relay.py",
+        "            self._renew_at = asked_at + 0.5\n            await self._begin()\n",
+        "            self._leased_until = asked_at + LEASE_S\n            await self._begin()\n",
+        (_OUTBOX + "test_who_cannot_read_where_to_begin_does_not_lead",),
+        "a relay whose store failed as it took the lease sweeps every minute since 1970",
+    ),
+    Mutant(
         "stuck-row-is-passed",
         "meshkit/relay.py",
         "passed = final if self._stuck_minute is None else min(final, self._stuck_minute - 1)",

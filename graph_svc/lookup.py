@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import struct
 from typing import Any
 
@@ -60,20 +61,24 @@ class GraphLookup(GraphLookupServiceServicer):
         self, request: pb.ListFollowerIdsRequest, context: Context
     ) -> pb.ListFollowerIdsResponse:
         shard, after = _follower_position(request.page_token)
-        user = await self._users.get(request.user_id)
+        missing = request.page_size
+        # One more than wanted: whether the shard goes on.
+        user, edges = await asyncio.gather(
+            self._users.get(request.user_id),
+            self._edges.follower_ids(request.user_id, shard, after, missing + 1),
+        )
         if user is None:
             return pb.ListFollowerIdsResponse()
-        ids: list[int] = []
-        token = b""
-        while shard <= user.follower_shard and not token:
-            missing = request.page_size - len(ids)
-            # One more than wanted: whether the shard goes on.
+        ids = [user_id for _, user_id in edges[:missing]]
+        while len(edges) <= missing and shard < user.follower_shard:
+            missing -= len(edges)
+            shard, after = shard + 1, START
             edges = await self._edges.follower_ids(user.user_id, shard, after, missing + 1)
             ids.extend(user_id for _, user_id in edges[:missing])
-            if len(edges) > missing:
-                last = edges[missing - 1] if missing else after
-                token = _FOLLOWER_TOKEN.pack(shard, *last)
-            shard, after = shard + 1, START
+        token = b""
+        if len(edges) > missing:
+            last = edges[missing - 1] if missing else after
+            token = _FOLLOWER_TOKEN.pack(shard, *last)
         return pb.ListFollowerIdsResponse(
             follower_ids=dict.fromkeys(ids),
             next_page_token=token,

@@ -50,14 +50,23 @@ class ActivityCache:
         self._lookups = lookups
 
     async def newest(
-        self, author_ids: Sequence[int], before: Position | None, limit: int, since_ms: int = 0
+        self,
+        author_ids: Sequence[int],
+        before: Position | None,
+        limit: int,
+        since_ms: int = 0,
+        *,
+        enough: int | None = None,
     ) -> list[AuthorActivity]:
         """Up to `limit` entries of each author strictly older than `before`, newest first, in any order of
-        authors; of those before `since_ms` there may be any number. Without Redis it reads the store."""
+        authors; of those before `since_ms` there may be any number. Without Redis it reads the store.
+
+        Of whom `enough` entries are cached, no more are read from the store.
+        """
         if before is not None:
             return await self._lookups.activity(author_ids, before, limit, since_ms)
         try:
-            found, missing = await self._cached(author_ids, limit)
+            found, missing = await self._cached(author_ids, limit, enough or limit)
         except (RedisUnavailable, RedisReplyError) as error:
             log.debug("activity read without Redis", error=str(error))
             return await self._lookups.activity(author_ids, None, limit, since_ms)
@@ -84,15 +93,15 @@ class ActivityCache:
         await self._redis.call("SET", self._key(author_id), b"", "EX", HOLD_OFF_S)
 
     async def _cached(
-        self, author_ids: Sequence[int], limit: int
+        self, author_ids: Sequence[int], limit: int, enough: int
     ) -> tuple[list[AuthorActivity], list[int]]:
-        """What is cached of `limit` entries each, and whose is not."""
+        """What is cached of `limit` entries each, where it is `enough` or all; and whose is not."""
         found: list[AuthorActivity] = []
         missing: list[int] = []
         values = await self._redis.mget_current([self._key(author) for author in author_ids])
         for author_id, value in zip(author_ids, values, strict=True):
             author = _in_order(author_id, value) if value else None
-            if author is None or (len(author.activity) < limit and author.has_more):
+            if author is None or (len(author.activity) < enough and author.has_more):
                 missing.append(author_id)
             else:
                 found.append(_first(author, limit))
@@ -119,6 +128,8 @@ class ActivityCache:
 
 
 def _cacheable(author: AuthorActivity) -> AuthorActivity:
+    if len(author.activity) <= ENTRIES:
+        return author
     return AuthorActivity(
         author_id=author.author_id,
         activity=author.activity[:ENTRIES],

@@ -11,13 +11,17 @@ import heapq
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
+from starling.tweet.v1.tweet_lookup_service_pb2 import AuthorActivity
 from starling.tweet.v1.tweet_pb2 import Activity, Position
 
-from .activity_cache import ActivityCache
+from meshkit.background import gather_bounded
+
+from .activity_cache import ENTRIES, ActivityCache
 from .lookups import Lookups
 
 MOST_PER_AUTHOR = 1000  # what one ListActivity call answers at most
 LEAST_PER_AUTHOR = 10
+AUTHORS_AT_ONCE = 16
 
 
 @dataclass(slots=True)
@@ -61,11 +65,19 @@ class Feed:
         """
         authors = sorted(self._members)
         limit = max(LEAST_PER_AUTHOR, min(MOST_PER_AUTHOR, 2 * count // len(authors) + 1))
-        heap: list[tuple[tuple[int, int, int], _Source]] = []
-        for author in await self.activity.newest(authors, before, limit, self.since_ms):
-            if author.activity:
-                source = _Source(author.author_id, list(author.activity), author.has_more)
-                heap.append((source.key(), source))
+        sources = [
+            _Source(author.author_id, list(author.activity), author.has_more)
+            for author in await self.activity.newest(
+                authors,
+                before,
+                limit,
+                self.since_ms,
+                enough=ENTRIES if limit <= 2 * ENTRIES else limit,
+            )
+            if author.activity
+        ]
+        await self._read_ahead(sources, count)
+        heap = [(source.key(), source) for source in sources]
         heapq.heapify(heap)
 
         entries: list[Activity] = []
@@ -73,6 +85,27 @@ class Feed:
             block = await self._take(heap, count - len(entries))
             entries += await self._in_their_place(block)
         return entries[:count], not heap and len(entries) <= count
+
+    async def _read_ahead(self, sources: list[_Source], count: int) -> None:
+        """Read on, all at once, with those who did so much that the newest `count` may need more of it.
+
+        Without it each of them would be waited for in turn.
+        """
+        while short := self._read_too_short(sources, count):
+            await gather_bounded(AUTHORS_AT_ONCE, self._extend, short)
+
+    def _read_too_short(self, sources: list[_Source], count: int) -> list[_Source]:
+        open_ended = [source for source in sources if source.has_more]
+        if not open_ended:
+            return []
+        times = sorted(entry.at_ms for source in sources for entry in source.entries)
+        oldest_ms = max(self.since_ms, times[-count] if len(times) >= count else 0)
+        return [source for source in open_ended if source.entries[-1].at_ms > oldest_ms]
+
+    async def _extend(self, source: _Source) -> None:
+        more = await self._older(source)
+        source.entries += more.activity
+        source.has_more = more.has_more and len(more.activity) > 0
 
     async def _take(
         self, heap: list[tuple[tuple[int, int, int], _Source]], count: int
@@ -94,13 +127,17 @@ class Feed:
         return block
 
     async def _read_on(self, source: _Source) -> None:
+        author = await self._older(source)
+        source.entries = list(author.activity)
+        source.has_more = author.has_more
+        source.next = 0
+
+    async def _older(self, source: _Source) -> AuthorActivity:
         last = source.entries[-1]
         before = Position(at_ms=last.at_ms, tweet_id=last.tweet_id)
         limit = min(MOST_PER_AUTHOR, 2 * len(source.entries))
         (author,) = await self.activity.newest([source.author_id], before, limit, self.since_ms)
-        source.entries = list(author.activity)
-        source.has_more = author.has_more
-        source.next = 0
+        return author
 
     async def _in_their_place(self, block: list[Activity]) -> list[Activity]:
         """Those activities that put their tweet where the one-place rule wants it."""

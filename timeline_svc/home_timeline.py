@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections.abc import Sequence
 
 from starling.tweet.v1.tweet_pb2 import Activity, Position
 
 from meshkit.deadline import within
+from meshkit.errors import StarlingError
 from meshkit.log import get_logger
 from meshkit.page_token import PageTokens
 from meshkit.redis import RedisReplyError, RedisUnavailable
@@ -33,6 +35,7 @@ REBUILD_ATTEMPTS = 5
 WAIT_POLL_S = 0.01
 CURSOR_KIND = "home"
 RECENT_AT_ONCE = 10_000
+FIRST_LINES = 21  # of a first page: 20, and one more to know whether it is the last
 KNOWN_FLAGS = 500
 """So many likes, and retweets, of a reader are kept with their timeline, about 100 bytes each."""
 
@@ -223,18 +226,32 @@ class HomeTimeline:
         (followees, entries, complete), flags = await asyncio.gather(
             self._newest_entries(reader_id), self._lookups.newest_flags(reader_id, KNOWN_FLAGS)
         )
-        if older := [e.tweet_id for e in entries if e.tweet_id < flags.floor]:
-            flags.of_tweets.update(await self._lookups.flags(reader_id, older))
-        return await self._cache.install(
-            reader_id,
-            token=token,
-            epoch=epoch,
-            sync=sync,
-            complete=complete,
-            followees=followees,
-            entries=entries,
-            flags=flags,
-        )
+
+        async def install() -> bool:
+            if older := [e.tweet_id for e in entries if e.tweet_id < flags.floor]:
+                flags.of_tweets.update(await self._lookups.flags(reader_id, older))
+            return await self._cache.install(
+                reader_id,
+                token=token,
+                epoch=epoch,
+                sync=sync,
+                complete=complete,
+                followees=followees,
+                entries=entries,
+                flags=flags,
+            )
+
+        installed, _ = await asyncio.gather(install(), self._warm(entries[:FIRST_LINES]))
+        return installed
+
+    async def _warm(self, entries: Sequence[Activity]) -> None:
+        """Cache the tweets that whoever asked for the rebuild will look for, if it was for a first page."""
+        lines = [Line(entry.at_ms, entry.tweet_id) for entry in entries]
+        try:
+            await self._hydration.load_cached(lines)
+            await self._hydration.complete(lines)
+        except StarlingError as error:
+            log.info("first page not cached", error=str(error))  # the page itself asks again
 
     async def _newest_entries(self, reader_id: int) -> tuple[list[int], list[Activity], bool]:
         """Whom the reader follows, what their timeline holds, and whether that is the whole feed."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from starling.graph.v1.graph_lookup_service_pb2 import (
@@ -26,6 +26,8 @@ from starling.tweet.v1.tweet_pb2 import Activity, Position, Tweet
 
 from meshkit.channel import MeshChannel
 from meshkit.chunks import chunks
+from meshkit.errors import Unavailable, Unimplemented
+from meshkit.log import get_logger
 
 AUTHORS_A_CALL = 500
 TWEETS_A_CALL = 1000
@@ -33,7 +35,12 @@ USERS_A_CALL = 1000
 ID_PAGE = 10_000
 CONCURRENCY = 8
 
+NOTHING_KNOWN = 2**63 - 1
+"""A floor of flags above all ids."""
+
 T = TypeVar("T")
+
+log = get_logger(__name__)
 
 
 class Flags(NamedTuple):
@@ -43,6 +50,17 @@ class Flags(NamedTuple):
     """Tweet id -> microseconds of the like and of the retweet, 0 where there is none."""
     floor: int
     """A tweet with this id or a larger one that is not in `of_tweets` has neither."""
+
+
+class FollowerPage(NamedTuple):
+    """Some of a user's followers."""
+
+    follower_ids: Sequence[int]
+    """In no order, each once."""
+    followers_count: int
+    """Of the user, on every page."""
+    next_token: bytes
+    """Of the page after this one, b"" after the last."""
 
 
 class Lookups:
@@ -95,9 +113,17 @@ class Lookups:
         return found
 
     async def newest_flags(self, viewer_id: int, limit: int) -> Flags:
-        """The viewer's likes and retweets, up to `limit` of each."""
+        """The viewer's likes and retweets, up to `limit` of each.
+
+        None are known where they cannot be listed: by a tweet_svc of older code, or because the store has
+        to pass too many that were undone.
+        """
         request = ListViewerFlagsRequest(viewer_id=viewer_id, limit=limit)
-        response = await self._tweets.ListViewerFlags(request)
+        try:
+            response = await self._tweets.ListViewerFlags(request)
+        except (Unimplemented, Unavailable) as error:
+            log.info("newest flags not listed", viewer_id=viewer_id, error=str(error))
+            return Flags({}, NOTHING_KNOWN)
         return Flags(
             {f.tweet_id: (f.liked_at_us, f.retweeted_at_us) for f in response.flags}, response.floor
         )
@@ -125,19 +151,14 @@ class Lookups:
             if not token:
                 return ids
 
-    async def followers(
-        self, user_id: int, page_size: int
-    ) -> AsyncIterator[tuple[Sequence[int], int, bool]]:
-        """Pages of (follower ids, the user's followers count, whether more pages come)."""
-        token = b""
-        while True:
-            response = await self._graph.ListFollowerIds(
-                ListFollowerIdsRequest(user_id=user_id, page_token=token, page_size=page_size)
-            )
-            token = response.next_page_token
-            yield response.follower_ids, response.followers_count, bool(token)
-            if not token:
-                return
+    async def followers(self, user_id: int, token: bytes, page_size: int) -> FollowerPage:
+        """A page of the user's followers: the first for b"", at most 10,000 ids."""
+        response = await self._graph.ListFollowerIds(
+            ListFollowerIdsRequest(user_id=user_id, page_token=token, page_size=page_size)
+        )
+        return FollowerPage(
+            response.follower_ids, response.followers_count, response.next_page_token
+        )
 
     async def users(self, user_ids: Sequence[int]) -> dict[int, User]:
         """Users by id; an unknown one is left out."""

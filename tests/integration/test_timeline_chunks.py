@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -13,7 +13,9 @@ from meshkit.config import MeshConfig
 from meshkit.consumer import EventMeta
 from meshkit.events import EventBus
 from meshkit.streams import FANOUT, TWEET_POSTED
-from timeline_svc.fanout import Fanout
+from tests.conftest import until
+from timeline_svc import fanout
+from timeline_svc.lookups import FollowerPage
 
 AUTHOR = 1
 PAGE = 4
@@ -26,15 +28,15 @@ class Followers:
         self._ids = list(ids)
         self._pages = pages
 
-    async def followers(
-        self, user_id: int, page_size: int
-    ) -> AsyncIterator[tuple[Sequence[int], int, bool]]:
-        """See `Lookups.followers`; smaller pages."""
-        for number, start in enumerate(range(0, len(self._ids), PAGE)):
-            if number == self._pages:
-                raise ConnectionError("the worker is killed")
-            more = start + PAGE < len(self._ids)
-            yield self._ids[start : start + PAGE], len(self._ids), more
+    async def followers(self, user_id: int, token: bytes, page_size: int) -> FollowerPage:
+        """See `Lookups.followers`."""
+        if not self._pages:
+            raise ConnectionError("the worker is killed")
+        self._pages -= 1
+        start = int(token or b"0")
+        end = start + page_size
+        token = str(end).encode() if end < len(self._ids) else b""
+        return FollowerPage(self._ids[start:end], len(self._ids), token)
 
 
 async def reached(bus: EventBus) -> set[int]:
@@ -48,7 +50,13 @@ async def reached(bus: EventBus) -> set[int]:
     return ids
 
 
-async def test_a_fan_out_cut_off_and_begun_again(mesh_config: MeshConfig) -> None:
+async def test_a_fan_out_cut_off_and_begun_again(
+    mesh_config: MeshConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fanout, "FIRST_PAGE", PAGE)
+    monkeypatch.setattr(fanout, "LARGEST_PAGE", 2 * PAGE)
+    monkeypatch.setattr(fanout, "FOLLOWERS_A_CHUNK", PAGE)
+    monkeypatch.setattr(fanout, "DIRECT_FOLLOWERS", 0)
     bus = await EventBus.open(
         mesh_config.model_copy(update={"nats_prefix": mesh_config.nats_prefix + "chunks_"}),
         (FANOUT,),
@@ -58,15 +66,21 @@ async def test_a_fan_out_cut_off_and_begun_again(mesh_config: MeshConfig) -> Non
 
     async def fan_out(followers: Any) -> None:
         none: Any = None
-        fanout = Fanout(bus, none, none, none, none, followers, celebrity_followers=1000)
-        await fanout._to_followers(activity, meta, withdrawn=False)
+        worker = fanout.Fanout(bus, none, none, none, none, followers, celebrity_followers=1000)
+        page = await worker._first_page(activity)
+        await worker._to_followers(activity, page, meta, withdrawn=False)
 
     everybody = list(range(100, 100 + 12 * PAGE))
     try:
-        # Chunks are published eight at a time: the first eight pages are, and the rest is not.
+        # A page is published while the next is read: the first two are, and the rest is not.
         with pytest.raises(ConnectionError):
-            await fan_out(Followers(everybody, pages=9))
-        assert await reached(bus) == set(everybody[: 8 * PAGE])
+            await fan_out(Followers(everybody, pages=2))
+        first = set(everybody[: 3 * PAGE])
+
+        async def published() -> bool:
+            return await reached(bus) == first
+
+        await until(published)
         stayed = everybody[3:]
         await fan_out(Followers(stayed))
         assert await reached(bus) >= set(stayed)

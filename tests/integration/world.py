@@ -7,7 +7,7 @@ services.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from starling.graph.v1.user_pb2 import User
@@ -15,7 +15,7 @@ from starling.tweet.v1.tweet_lookup_service_pb2 import AuthorActivity
 from starling.tweet.v1.tweet_pb2 import Activity, Position, Tweet
 
 from meshkit.snowflake import EPOCH_MS, created_at, timestamp_ms
-from timeline_svc.lookups import Flags
+from timeline_svc.lookups import Flags, FollowerPage
 
 FLAGS = 4
 START_MS = 1_760_000_000_000
@@ -153,12 +153,13 @@ class World:
     async def followees(self, user_id: int) -> list[int]:
         return sorted(self.follows.get(user_id, set()))
 
-    async def followers(
-        self, user_id: int, page_size: int
-    ) -> AsyncIterator[tuple[Sequence[int], int, bool]]:
+    async def followers(self, user_id: int, token: bytes, page_size: int) -> FollowerPage:
+        """By id; a page goes on after the last id of the one before."""
         ids = sorted(user for user, followees in self.follows.items() if user_id in followees)
-        for start in range(0, max(len(ids), 1), page_size):
-            yield ids[start : start + page_size], len(ids), start + page_size < len(ids)
+        later = [user for user in ids if user > int(token or b"0")]
+        page = later[:page_size]
+        more = len(later) > len(page)
+        return FollowerPage(page, len(ids), str(page[-1]).encode() if more else b"")
 
     async def users(self, user_ids: Sequence[int]) -> dict[int, User]:
         return {

@@ -7,6 +7,8 @@ from tests.mutants.mutant import Mutant
 _WALK = "integration/test_timeline_rules.py::test_a_walk_ends_where_the_contract_says"
 _PLACES = "integration/test_timeline_places.py::"
 _REBUILD = "integration/test_timeline_rebuild.py::"
+_COLD = "integration/test_timeline_cold.py::"
+_FANOUT = "integration/test_timeline_fanout.py::"
 _PUSH = "integration/test_timeline_push.py::"
 _POPULAR = "integration/test_timeline_popular.py::test_the_list_is_the_formulas"
 _FAILOVER = (
@@ -28,9 +30,9 @@ TIMELINES = [
     Mutant(
         "word-before-the-push",
         "timeline_svc/fanout.py",
-        "await self._activity.add(activity)\n        generations",
+        "await self._activity.add(activity)\n        # Followers",
         "if reply := meta.headers.get(REPLY_HEADER):\n            await self._bus.notify(reply)\n"
-        "        await self._activity.add(activity)\n        generations",
+        "        await self._activity.add(activity)\n        # Followers",
         (_REBUILD + "test_the_author_hears_once_their_own_timeline_has_it",),
         "a post is answered before its author would see it in the next read",
     ),
@@ -278,11 +280,67 @@ TIMELINES = [
         "a celebrity's retweet stays in feeds after it was undone",
     ),
     Mutant(
+        "storm-takes-all-places-of-the-consumer",
+        "timeline_svc/fanout.py",
+        "room = DIRECT_FOLLOWERS if self._direct < DIRECT_AT_ONCE else 0",
+        "room = DIRECT_FOLLOWERS",
+        (_FANOUT + "test_while_others_push_to_many_all_is_left_to_chunks",),
+        "posts of authors with many followers take all places of the consumer, and others' wait",
+    ),
+    Mutant(
+        "busy-authors-read-on-in-turn",
+        "timeline_svc/feed.py",
+        "await self._read_ahead(sources, count)",
+        "pass",
+        (_COLD + "test_those_who_did_much_are_read_on_all_at_once",),
+        "a cold read waits for each busy followee in turn",
+    ),
+    Mutant(
+        "thirty-are-never-enough",
+        "timeline_svc/feed.py",
+        "enough=ENTRIES if limit <= 2 * ENTRIES else limit",
+        "enough=limit",
+        (_COLD + "test_those_who_did_much_are_read_on_all_at_once",),
+        "each rebuild reads all followees from the store, though their activity is cached",
+    ),
+    Mutant(
+        "first-page-not-read-ahead",
+        "timeline_svc/home_timeline.py",
+        "self._warm(entries[:FIRST_LINES])",
+        "self._warm([])",
+        (_COLD + "test_the_tweets_of_the_first_page_are_read_while_the_timeline_is_installed",),
+        "after a flush the tweets of a page are asked for only once the timeline is installed",
+    ),
+    Mutant(
+        "flags-of-older-code-fail",
+        "timeline_svc/lookups.py",
+        "except (Unimplemented, Unavailable) as error",
+        "except Unavailable as error",
+        (_COLD + "test_of_older_code_flags_are_asked_for_by_ids",),
+        "home timelines fail during an upgrade",
+    ),
+    Mutant(
+        "own-timeline-waits-for-others-followers",
+        "timeline_svc/fanout.py",
+        "await self._push(activity, [tweet.user_id], withdrawn=False)",
+        "await self._push_to_many(activity, [tweet.user_id], withdrawn=False)",
+        (_FANOUT + "test_an_authors_own_timeline_does_not_wait_for_the_followers_of_others",),
+        "a storm of posts by one author keeps everybody's posts waiting for their word",
+    ),
+    Mutant(
+        "retweet-withdrawn-from-the-last-page-alone",
+        "timeline_svc/fanout.py",
+        "await self._push_to_many(activity, pushed, withdrawn=True)",
+        "await self._push_to_many(activity, page.follower_ids, withdrawn=True)",
+        (_FANOUT + "test_a_retweet_undone_while_it_is_pushed_is_withdrawn_from_all",),
+        "a retweet undone during its fan-out stays in feeds",
+    ),
+    Mutant(
         "celebrities-retweets-pushed-to-nobody",
         "timeline_svc/fanout.py",
         "await self._to_log(activity, meta, withdrawn=withdrawn)",
         "if activity.actor_id == activity.author_id:\n"
-        "                    await self._to_log(activity, meta, withdrawn=withdrawn)",
+        "                await self._to_log(activity, meta, withdrawn=withdrawn)",
         (_WALK,),
         "a celebrity's retweets reach nobody whose timeline is cached",
     ),
@@ -337,8 +395,8 @@ TIMELINES = [
     Mutant(
         "chunks-named-by-their-number",
         "timeline_svc/fanout.py",
-        'bounds = f"{len(ids)}:{ids[0]}:{ids[-1]}" if ids else "none"',
-        "bounds = chunks.index(chunk)",
+        'bounds = f"{len(ids)}:{ids[0]}:{ids[-1]}"',
+        "bounds = follower_ids.index(ids[0])",
         ("integration/test_timeline_chunks.py::test_a_fan_out_cut_off_and_begun_again",),
         "followers are missed when a fan-out begins again after others have left",
     ),

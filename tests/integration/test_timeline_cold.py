@@ -34,7 +34,7 @@ async def redis(cache_config: MeshConfig) -> AsyncIterator[Redis]:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def mesh(redis: Redis, cache_config: MeshConfig) -> AsyncIterator[Mesh]:
-    made = Mesh(redis, f"{cache_config.redis_prefix}cold:", entries=400, celebrity_followers=100)
+    made = Mesh(redis, f"{cache_config.redis_prefix}cold:", entries=800, celebrity_followers=100)
     yield made
     await made.flush()
 

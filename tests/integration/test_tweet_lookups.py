@@ -233,8 +233,8 @@ async def test_earliest_retweets_equal_a_search_through_all(
 
 @pytest.mark.parametrize("limit", [1, 3, 4, 5, 100])
 async def test_the_newest_flags_are_all_down_to_the_floor(tweet_svc: Instance, limit: int) -> None:
-    ada, bob = Caller(9000, "ada"), Caller(9001, "bob")
-    ids = [await tweeted(tweet_svc, ada, ms(2026, 7, 1) + n) for n in range(10)]
+    ada, bob = Caller(9100, "ada"), Caller(9101, "bob")
+    ids = [await tweeted(tweet_svc, ada, ms(2026, 7, 2) + n) for n in range(10)]
     likes, retweets = {0, 2, 3, 7}, {2, 5, 6, 8, 9}
     for number in likes | {1}:
         await tweet_svc.like(bob, ids[number])

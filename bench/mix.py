@@ -1,8 +1,8 @@
 """DeathStarBench's mix on its graph: 60 of 100 read their home timeline, 30 a user's, 10 post.
 
-socfb-Reed98, where everybody has tweeted before; who asks and whose timeline is asked for are drawn evenly
-from all 962, pages have ten tweets, and requests come at random (exponential pauses), whatever the answers
-do.
+socfb-Reed98, where everybody has tweeted before, and all timelines have been read once; who asks and whose
+timeline is asked for are drawn evenly from all 962, pages have ten tweets, and requests come at random
+(exponential pauses), whatever the answers do.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Sequence
+from itertools import pairwise
 
 from bench.cpu import CpuMeter
 from bench.crowd import content, crowd
@@ -45,8 +46,12 @@ async def run(report: Report) -> None:
         now_ms, count = wall_clock_ms(), TWEETS_EACH * len(people)
         await world.tweets(people, [now_ms - 1000 * (count - number) for number in range(count)])
     async with Client(mesh.port, mesh.tls, CONNECTIONS) as client:
-        report.say("Everybody reads their home timeline once ...")
+        report.say("All home timelines and user timelines are read once ...")
         (await client.each([get(_HOME, person.token) for person in people])).only(200)
+        reads = [
+            get(_tweets_of(each), reader.token) for each, reader in pairwise([*people, people[0]])
+        ]
+        (await client.each(reads)).only(200)
         await client.closed_loop(_requests(people, 4000), 2.0)
         rows = []
         for rate in RATES:
@@ -94,10 +99,14 @@ def _requests(people: Sequence[Person], count: int) -> list[bytes]:
     return [_request(draw, people, number) for number in range(count)]
 
 
+def _tweets_of(person: Person) -> str:
+    return f"/v1/users/{person.user_id}/tweets?limit=10"
+
+
 def _request(draw: random.Random, people: Sequence[Person], number: int) -> bytes:
     who, kind = draw.choice(people), draw.random()
     if kind < 0.6:
         return get(_HOME, who.token)
     if kind < 0.9:
-        return get(f"/v1/users/{draw.choice(people).user_id}/tweets?limit=10", who.token)
+        return get(_tweets_of(draw.choice(people)), who.token)
     return post("/v1/tweets", who.token, json.dumps({"content": content(number)}))

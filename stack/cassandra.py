@@ -2,9 +2,9 @@
 own, from Maven's jars on the JRE of a wheel.
 
 Nothing of Cassandra's own distribution is used but its jars: no scripts, no tarball. The JVM
-options that its scripts would pass stand in `cassandra.options`. C2 compiles
-too: it takes up to half of Cassandra's CPU in the first minute of load, and after that the mix of `bench`
-cost it a quarter less than with C1 alone.
+options that its scripts would pass stand in `cassandra.options`. C2 compiles too: that takes up to
+half of Cassandra's CPU in the first minute of load, and after it the mix of `bench` cost Cassandra a
+quarter less than with C1 alone.
 """
 
 import sys

@@ -59,18 +59,20 @@ class Held:
 
     def __init__(self, mesh: Mesh) -> None:
         self._mesh = mesh
-        self._install = mesh.cache.install
+        self._entries = mesh.home._newest_entries
         self._read = asyncio.Event()
         self._go = asyncio.Event()
 
     async def __aenter__(self) -> Held:
-        async def install(reader_id: int, **read: Any) -> bool:
-            self._mesh.cache.install = self._install  # type: ignore[method-assign]
+        async def entries(reader_id: int) -> Any:
+            # Flags are read at the same time, and the world answers at once.
+            found = await self._entries(reader_id)
+            self._mesh.home._newest_entries = self._entries  # type: ignore[method-assign]
             self._read.set()
             await self._go.wait()
-            return await self._install(reader_id, **read)
+            return found
 
-        self._mesh.cache.install = install  # type: ignore[method-assign]
+        self._mesh.home._newest_entries = entries  # type: ignore[method-assign]
         self._reading = asyncio.create_task(self._mesh.read(READER, 20))
         await asyncio.wait_for(self._read.wait(), 30)
         return self

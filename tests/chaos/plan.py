@@ -13,8 +13,8 @@ Action = Literal["kill", "terminate", "pause", "flush", "fill"]
 TELEMETRY = ("zipkin",)
 
 PAUSE_S = (1.0, 15.0)
-FULL_S = {"nats": (4.0, 8.0), "cassandra": (20.0, 40.0)}
-"""Cassandra writes into files that it made before; so long, that it needs a new one."""
+FULL = ("cassandra", "nats")
+FULL_S = (4.0, 8.0)
 
 REST_S = (2.0, 8.0)
 SECOND_AFTER_S = (0.0, 2.0)
@@ -69,7 +69,7 @@ def catalogue(processes: Iterable[str]) -> list[tuple[Action, str]]:
         faults += [("terminate", kind), ("pause", kind)]
         if kind == "redis":
             faults.append(("flush", kind))
-        if kind in FULL_S:
+        if kind in FULL:
             faults.append(("fill", kind))
     return faults
 
@@ -110,5 +110,5 @@ def _fault(
     if action == "pause":
         lasts_s = chance.uniform(*PAUSE_S)
     elif action == "fill":
-        lasts_s = chance.uniform(*FULL_S[kind])
+        lasts_s = chance.uniform(*FULL_S)
     return Fault(action, process, round(lasts_s, 1), round(after_s, 1))

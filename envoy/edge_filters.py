@@ -1,7 +1,7 @@
 """The edge's HTTP filters, in the order that a request meets them:
 
-limit of its address → limit of password attempts → token → limit of its user → size of its body →
-what it says (`requests`) → JSON to gRPC → router. Answers meet them from the end, and last
+its body, whole, and its size → limit of its address → limit of password attempts → token → limit of its
+user → what it says (`requests`) → JSON to gRPC → router. Answers meet them from the end, and last
 `answers.lua`, which completes errors, and `clean_answer`.
 """
 
@@ -41,6 +41,13 @@ def filters(spec: MeshSpec, api: Api, descriptor: Path) -> list[Json]:
     return [
         _clean_answer(),
         _lua("answers", _ANSWERS.read_text()),
+        # Before whatever may refuse: over HTTP/2 an answer that comes while the body is still being sent is
+        # followed by a reset of the stream, and clients such as curl then drop the answer.
+        extension(
+            BODY_LIMIT,
+            "extensions.filters.http.buffer.v3.Buffer",
+            max_request_bytes=MAX_BODY_BYTES,
+        ),
         _limit("ip_limit", {"remote_address": {}}, "remote_address", limits.ip_rps, 1),
         {
             **_limit(AUTH_LIMIT, {"remote_address": {}}, "remote_address", limits.auth_per_min, 60),
@@ -60,11 +67,6 @@ def filters(spec: MeshSpec, api: Api, descriptor: Path) -> list[Json]:
             "user",
             limits.user_rps,
             1,
-        ),
-        extension(
-            BODY_LIMIT,
-            "extensions.filters.http.buffer.v3.Buffer",
-            max_request_bytes=MAX_BODY_BYTES,
         ),
         _lua(REQUESTS, script(api)),
         transcoder(descriptor, list(api.public_services), reject_unknown=True),

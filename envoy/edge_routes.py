@@ -134,9 +134,7 @@ def _answer(
         "direct_response": direct_response(refusal, body),
         "response_headers_to_add": [*JSON_HEADERS, *(headers or [])],
         "decorator": {"operation": refusal.reason.lower() or "health", "propagate": False},
-        "typed_per_filter_config": {
-            name: _disabled() for name in (JWT, BODY_LIMIT, REQUESTS, TRANSCODER)
-        },
+        "typed_per_filter_config": {name: _disabled() for name in (JWT, REQUESTS, TRANSCODER)},
     }
 
 

@@ -129,7 +129,7 @@ def availability(verdict: Verdict) -> str:
     down = (1 - verdict.availability) * YEAR_MINUTES
     return (
         f"Assumed for each process in a year: {assumed} (FLUSHALL: of all of Redis). With what each of them "
-        f"cost here, {100 * verdict.availability:.4f} % of the requests are answered: {down:.1f} minutes of "
+        f"cost here, {100 * verdict.availability:.5f} % of the requests are answered: {down:.1f} minutes of "
         f"outage a year, where {100 * GOAL:g} % allows {(1 - GOAL) * YEAR_MINUTES:.1f}."
     )
 

@@ -1,5 +1,6 @@
 """What becomes of a request at a real edge: it reaches its method, or is refused in one form."""
 
+import asyncio
 import json
 import ssl
 from collections.abc import AsyncIterator
@@ -229,6 +230,23 @@ async def test_a_large_body_is_a_413(mesh: Mesh, verb: str) -> None:
 async def test_a_body_just_below_the_limit_passes(mesh: Mesh) -> None:
     body = json.dumps({"content": "x" * 65000}).encode()
     assert (await mesh.request("POST", "/v1/tweets", content=body)).status_code == 200
+
+
+@pytest.mark.parametrize(("path", "status"), [("/nope", 404), (HOME, 405), ("/v1/tweets", 401)])
+async def test_a_refusal_waits_for_the_end_of_the_body(mesh: Mesh, path: str, status: int) -> None:
+    """Over HTTP/2 one that came before would be followed by a reset, at which curl drops it."""
+    reader, writer = await asyncio.open_connection(
+        "localhost", mesh.spec.edge.port, ssl=mesh.trusting()
+    )
+    try:
+        writer.write(f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n".encode())
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(reader.read(1), 0.3)
+        writer.write(b"{}")
+        answer = await asyncio.wait_for(reader.readuntil(b"\r\n"), 10)
+        assert answer.startswith(f"HTTP/1.1 {status} ".encode())
+    finally:
+        writer.transport.abort()
 
 
 async def test_large_headers_are_a_431(mesh: Mesh) -> None:

@@ -116,7 +116,9 @@ def test_following_counts_once(register: Register) -> None:
         assert bob.call("DELETE", path) == {"success": True}
 
     def counted_again() -> bool:
-        return bob.user(ada)["followers_count"] == 0 and bob.user()["following_count"] == 0
+        assert bob.user(ada)["followers_count"] == 0
+        assert bob.user()["following_count"] == 0
+        return True
 
     eventually(counted_again, FRESH_S, "the counts of an unfollow")
     assert ada.followers_of(ada) == []

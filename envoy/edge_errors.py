@@ -94,7 +94,7 @@ def direct_response(refusal: Refusal, body: Json | None = None) -> Json:
     """A route's `direct_response`, which `local_reply` leaves as it is."""
     return {
         "status": refusal.status,
-        "body": {"inline_string": json.dumps(body or refusal.body())},
+        "body": {"inline_string": _compact(body or refusal.body())},
     }
 
 
@@ -118,11 +118,24 @@ def local_reply() -> Json:
 
 
 def _mapper(filter_: Json, refusal: Refusal) -> Json:
+    # What Envoy itself cannot read has no field of ours.
+    whole = refusal.body(field="request", why=MALFORMED_FIELD)
+    body = whole if refusal is MALFORMED else refusal.body()
+    # As text: of JSON, Envoy would sort the names.
+    text = _compact(body).replace("%", "%%")
     return {
         "filter": filter_,
         "status_code": refusal.status,
-        "body_format_override": {"json_format": refusal.body()},
+        "body_format_override": {
+            "text_format_source": {"inline_string": text},
+            "content_type": "application/json",
+        },
     }
+
+
+def _compact(body: Json) -> str:
+    """As services' errors are printed."""
+    return json.dumps(body, separators=(",", ":"))
 
 
 def _details(test: str) -> Json:

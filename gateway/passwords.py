@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import unicodedata
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -30,7 +31,7 @@ class Passwords:
 
     async def hash(self, password: str) -> str:
         """The hash to keep, in argon2's own text form, which names its parameters."""
-        return await self._run(lambda: self._hasher.hash(password))
+        return await self._run(lambda: self._hasher.hash(_normalised(password)))
 
     async def verify(self, password_hash: str | None, password: str) -> bool:
         """Whether the password is the one hashed; False, after as long, where there is no hash."""
@@ -42,7 +43,7 @@ class Passwords:
 
     def _matches(self, password_hash: str | None, password: str) -> bool:
         try:
-            self._hasher.verify(password_hash or self._nobody, password)
+            self._hasher.verify(password_hash or self._nobody, _normalised(password))
         except argon2.exceptions.VerifyMismatchError:
             return False
         return password_hash is not None
@@ -58,3 +59,8 @@ class Passwords:
 
     def _done(self, _: object) -> None:
         self._under_way -= 1
+
+
+def _normalised(password: str) -> str:
+    """NFC (RFC 8265): keyboards and systems differ in how they compose what looks the same."""
+    return unicodedata.normalize("NFC", password)

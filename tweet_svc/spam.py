@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
+from meshkit.errors import FieldViolation
 from tweet_svc.reasons import SPAM_DETECTED
 from tweet_svc.text_hash import text_hash
 
@@ -65,4 +66,8 @@ def check(draft: Draft) -> None:
     for rule, breaks in RULES.items():
         wrong = breaks(draft)
         if wrong is not None:
-            raise SPAM_DETECTED.error(f"{rule}: {wrong}", rule=rule)
+            raise SPAM_DETECTED.error(
+                f"{rule}: {wrong}",
+                violations=[FieldViolation("content", wrong, SPAM_DETECTED.name)],
+                rule=rule,
+            )

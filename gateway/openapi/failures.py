@@ -20,6 +20,7 @@ from gateway.openapi.status import (
     SHARED,
     Json,
     SharedFailure,
+    bad_request,
     content,
     error_info,
     invalid_field,
@@ -129,4 +130,5 @@ def _example(failure: Failure) -> Json:
         return invalid_field("cursor")
     note = notes.REASONS[failure.reason]
     info = error_info(failure.reason, failure.domain, note.metadata)
-    return status_json(failure.code, note.message, info)
+    wrong = [bad_request(*note.wrong, failure.reason)] if note.wrong else []
+    return status_json(failure.code, note.message, info, *wrong)

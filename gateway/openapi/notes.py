@@ -196,12 +196,13 @@ HEADERS: Final = {"PostTweet": (IDEMPOTENCY_KEY,)}
 
 
 class ReasonNote(NamedTuple):
-    """How a refusal looks: an example of its message, its metadata, and its reason's domain where that is not
-    the called service's own."""
+    """How a refusal looks: an example of its message, its metadata, its reason's domain where that is not
+    the called service's own, and, of a 400, the field that is wrong and why."""
 
     message: str
     metadata: dict[str, str]
     domain: str = ""
+    wrong: tuple[str, str] | None = None
 
 
 REASONS: Final = {
@@ -211,19 +212,29 @@ REASONS: Final = {
     "USER_NOT_FOUND": ReasonNote(
         "user 1500791596646412295 does not exist", {"user_id": "1500791596646412295"}
     ),
-    "CANNOT_FOLLOW_SELF": ReasonNote("Nobody can follow themselves.", {}),
+    "CANNOT_FOLLOW_SELF": ReasonNote(
+        "Nobody can follow themselves.", {}, wrong=("user_id", "must not be the caller's own id")
+    ),
     "TWEET_NOT_FOUND": ReasonNote(
         "tweet 1510976206667788288 does not exist", {"tweet_id": "1510976206667788288"}
     ),
     "NOT_THE_AUTHOR": ReasonNote(
         "tweet 1510976206667788288 is somebody else's", {"tweet_id": "1510976206667788288"}
     ),
-    "SPAM_DETECTED": ReasonNote("the tweet looks like spam", {"rule": "TOO_MANY_LINKS"}),
+    "SPAM_DETECTED": ReasonNote(
+        "TOO_MANY_LINKS: 5 links, at most 4 are allowed",
+        {"rule": "TOO_MANY_LINKS"},
+        wrong=("content", "5 links, at most 4 are allowed"),
+    ),
     "IDEMPOTENCY_KEY_REUSED": ReasonNote(
-        "the idempotency key belongs to another request of the last 24 hours", {}
+        "Idempotency-Key: another request used this key less than 24 hours ago",
+        {},
+        wrong=("Idempotency-Key", "belongs to another request"),
     ),
     "IDEMPOTENCY_KEY_INVALID": ReasonNote(
-        "an idempotency key is one header of 1 to 255 printable ASCII characters", {}
+        "Idempotency-Key: must be one header of 1 to 255 printable ASCII characters",
+        {},
+        wrong=("Idempotency-Key", "must be one header of 1 to 255 printable ASCII characters"),
     ),
     "IDENTITY_MISMATCH": ReasonNote(
         "user_id must be the caller's own id", {"field": "user_id"}, "mesh.starling"

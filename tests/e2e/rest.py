@@ -205,7 +205,7 @@ def refused(
     assert response.status_code == status, told
     assert response.headers["content-type"] == "application/json", told
     error: Answer = response.json()
-    assert set(error) == {"code", "message", "details"}, told
+    assert list(error) == ["code", "message", "details"], told
     assert isinstance(error["code"], int), told
     assert error["code"] > 0, told
     assert isinstance(error["message"], str), told
@@ -219,6 +219,8 @@ def refused(
         assert infos[0]["reason"] == reason, told
     if field:
         assert field in violations(error), told
+    if status == 400:
+        assert violations(error), told
     return error
 
 

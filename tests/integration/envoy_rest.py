@@ -12,7 +12,7 @@ def error(answer: Any, status: int, code: int) -> dict[str, Any]:
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/json"
     body: dict[str, Any] = answer.json()
-    assert set(body) == {"code", "message", "details"}
+    assert list(body) == ["code", "message", "details"]
     assert body["code"] == code
     assert body["message"]
     return body

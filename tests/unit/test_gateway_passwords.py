@@ -21,6 +21,15 @@ async def test_a_password_matches_its_hash_only() -> None:
     await passwords.close()
 
 
+async def test_a_password_is_the_same_however_it_is_composed() -> None:
+    passwords = Passwords(1, 2)
+    hashed = await passwords.hash("pa\u00dfw\u00f6rter")
+    assert await passwords.verify(hashed, "pa\u00dfwo\u0308rter")
+    assert not await passwords.verify(hashed, "pa\u00dfworter")
+    assert await passwords.verify(await passwords.hash("e\u0301t\u00e9"), "\u00e9te\u0301")
+    await passwords.close()
+
+
 async def test_more_than_may_wait_are_refused_with_a_delay() -> None:
     passwords = Passwords(1, 2)
     results = await asyncio.gather(

@@ -328,7 +328,7 @@ def test_jetstream_is_lost_altogether(mesh: Mesh, traffic: Traffic) -> None:
             traffic.goes_on(5)
         fan.unlike(liked)
         mesh.lose_streams()
-    done = mesh.starling("republish", "--from", "1h")
+    done = mesh.starling("republish", "--from", "2m")
     assert done.returncode == 0, done.stdout + done.stderr
     traffic.answered.setdefault(author.user_id, []).append(liked)
     traffic.check()

@@ -8,6 +8,7 @@ grpc.aio interceptors, because each of those costs tens of microseconds a call.
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, NoReturn
@@ -238,12 +239,23 @@ def _invalid(violations: Sequence[Any]) -> InvalidArgument:
         [
             FieldViolation(
                 _path(violation.proto.field),
-                violation.proto.message or violation.proto.rule_id,
+                _description(violation.proto.message or violation.proto.rule_id),
                 _reason(violation.proto.rule_id),
             )
             for violation in violations
         ]
     )
+
+
+_CHARACTERS = re.compile(r"does not match regex pattern `\^\[(.+)\]\{(\d+),(\d+)\}\$`")
+
+
+def _description(message: str) -> str:
+    """protovalidate's words, but for two that read badly."""
+    if found := _CHARACTERS.fullmatch(message):
+        characters, least, most = found.groups()
+        return f"must be {least} to {most} characters of [{characters}]"
+    return message.replace("must be at least 1 characters", "must not be empty")
 
 
 def _path(field: Any) -> str:

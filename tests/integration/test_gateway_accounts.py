@@ -209,7 +209,7 @@ async def test_bad_credentials_do_not_say_what_was_bad(
 @pytest.mark.parametrize(
     ("request_", "fields"),
     [
-        (pb.RegisterRequest(), {"username", "password"}),
+        (pb.RegisterRequest(), {"username", "display_name", "password"}),
         (
             pb.RegisterRequest(username="a b", display_name="x", password="short"),
             {"username", "password"},

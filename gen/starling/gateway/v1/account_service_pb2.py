@@ -28,7 +28,7 @@ from google.api import httpbody_pb2 as google_dot_api_dot_httpbody__pb2
 from starling.graph.v1 import user_pb2 as starling_dot_graph_dot_v1_dot_user__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)starling/gateway/v1/account_service.proto\x12\x13starling.gateway.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\x1a\x1cstarling/graph/v1/user.proto\"\xbb\x01\n\x0fRegisterRequest\x12\x37\n\x08username\x18\x01 \x01(\tB\x1b\xbaH\x18r\x16\x32\x14^[A-Za-z0-9_]{3,30}$R\x08username\x12+\n\x0c\x64isplay_name\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\x18\x80 R\x0b\x64isplayName\x12&\n\x08password\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x08\x18\x80\x01R\x08password\x12\x1a\n\x03\x62io\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80 R\x03\x62io\"\xc5\x01\n\x10RegisterResponse\x12+\n\x04user\x18\x01 \x01(\x0b\x32\x17.starling.graph.v1.UserR\x04user\x12!\n\x0c\x61\x63\x63\x65ss_token\x18\x02 \x01(\tR\x0b\x61\x63\x63\x65ssToken\x12#\n\rrefresh_token\x18\x03 \x01(\tR\x0crefreshToken\x12\x1d\n\ntoken_type\x18\x04 \x01(\tR\ttokenType\x12\x1d\n\nexpires_in\x18\x05 \x01(\rR\texpiresIn\"]\n\x0cLoginRequest\x12%\n\x08username\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x08username\x12&\n\x08password\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01R\x08password\"\xc2\x01\n\rLoginResponse\x12+\n\x04user\x18\x01 \x01(\x0b\x32\x17.starling.graph.v1.UserR\x04user\x12!\n\x0c\x61\x63\x63\x65ss_token\x18\x02 \x01(\tR\x0b\x61\x63\x63\x65ssToken\x12#\n\rrefresh_token\x18\x03 \x01(\tR\x0crefreshToken\x12\x1d\n\ntoken_type\x18\x04 \x01(\tR\ttokenType\x12\x1d\n\nexpires_in\x18\x05 \x01(\rR\texpiresIn\"A\n\x0eRefreshRequest\x12/\n\rrefresh_token\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x04R\x0crefreshToken\"\xc4\x01\n\x0fRefreshResponse\x12+\n\x04user\x18\x01 \x01(\x0b\x32\x17.starling.graph.v1.UserR\x04user\x12!\n\x0c\x61\x63\x63\x65ss_token\x18\x02 \x01(\tR\x0b\x61\x63\x63\x65ssToken\x12#\n\rrefresh_token\x18\x03 \x01(\tR\x0crefreshToken\x12\x1d\n\ntoken_type\x18\x04 \x01(\tR\ttokenType\x12\x1d\n\nexpires_in\x18\x05 \x01(\rR\texpiresIn\"@\n\rLogoutRequest\x12/\n\rrefresh_token\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x04R\x0crefreshToken\"*\n\x0eLogoutResponse\x12\x18\n\x07success\x18\x01 \x01(\x08R\x07success\"\x10\n\x0eGetJwksRequest\"F\n\x0fGetJwksResponse\x12\x33\n\x04keys\x18\x01 \x03(\x0b\x32\x1f.starling.gateway.v1.JsonWebKeyR\x04keys\"\x82\x01\n\nJsonWebKey\x12\x10\n\x03kty\x18\x01 \x01(\tR\x03kty\x12\x10\n\x03\x63rv\x18\x02 \x01(\tR\x03\x63rv\x12\x0c\n\x01x\x18\x03 \x01(\tR\x01x\x12\x0c\n\x01y\x18\x04 \x01(\tR\x01y\x12\x10\n\x03kid\x18\x05 \x01(\tR\x03kid\x12\x10\n\x03use\x18\x06 \x01(\tR\x03use\x12\x10\n\x03\x61lg\x18\x07 \x01(\tR\x03\x61lg\"\x13\n\x11GetOpenApiRequest\"-\n\x0eGetDocsRequest\x12\x1b\n\x04\x66ile\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18\x64R\x04\x66ile2\xcf\x03\n\x0e\x41\x63\x63ountService\x12m\n\x08Register\x12$.starling.gateway.v1.RegisterRequest\x1a%.starling.gateway.v1.RegisterResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\"\t/v1/users:\x01*\x12i\n\x05Login\x12!.starling.gateway.v1.LoginRequest\x1a\".starling.gateway.v1.LoginResponse\"\x19\x82\xd3\xe4\x93\x02\x13\"\x0e/v1/auth/login:\x01*\x12q\n\x07Refresh\x12#.starling.gateway.v1.RefreshRequest\x1a$.starling.gateway.v1.RefreshResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\"\x10/v1/auth/refresh:\x01*\x12p\n\x06Logout\x12\".starling.gateway.v1.LogoutRequest\x1a#.starling.gateway.v1.LogoutResponse\"\x1d\x90\x02\x02\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/auth/logout:\x01*2\xe3\x02\n\x10\x44iscoveryService\x12w\n\x07GetJwks\x12#.starling.gateway.v1.GetJwksRequest\x1a$.starling.gateway.v1.GetJwksResponse\"!\x90\x02\x01\x82\xd3\xe4\x93\x02\x18\x12\x16/.well-known/jwks.json\x12\x64\n\nGetOpenApi\x12&.starling.gateway.v1.GetOpenApiRequest\x1a\x14.google.api.HttpBody\"\x18\x90\x02\x01\x82\xd3\xe4\x93\x02\x0f\x12\r/openapi.json\x12p\n\x07GetDocs\x12#.starling.gateway.v1.GetDocsRequest\x1a\x14.google.api.HttpBody\"*\x90\x02\x01\x82\xd3\xe4\x93\x02!\x12\x0c/docs/{file}Z\x08\x12\x06/docs/Z\x07\x12\x05/docsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)starling/gateway/v1/account_service.proto\x12\x13starling.gateway.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/api/httpbody.proto\x1a\x1cstarling/graph/v1/user.proto\"\xbd\x01\n\x0fRegisterRequest\x12\x37\n\x08username\x18\x01 \x01(\tB\x1b\xbaH\x18r\x16\x32\x14^[A-Za-z0-9_]{3,30}$R\x08username\x12-\n\x0c\x64isplay_name\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80 R\x0b\x64isplayName\x12&\n\x08password\x18\x03 \x01(\tB\n\xbaH\x07r\x05\x10\x08\x18\x80\x01R\x08password\x12\x1a\n\x03\x62io\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\x80 R\x03\x62io\"\xc5\x01\n\x10RegisterResponse\x12+\n\x04user\x18\x01 \x01(\x0b\x32\x17.starling.graph.v1.UserR\x04user\x12!\n\x0c\x61\x63\x63\x65ss_token\x18\x02 \x01(\tR\x0b\x61\x63\x63\x65ssToken\x12#\n\rrefresh_token\x18\x03 \x01(\tR\x0crefreshToken\x12\x1d\n\ntoken_type\x18\x04 \x01(\tR\ttokenType\x12\x1d\n\nexpires_in\x18\x05 \x01(\rR\texpiresIn\"]\n\x0cLoginRequest\x12%\n\x08username\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@R\x08username\x12&\n\x08password\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01R\x08password\"\xc2\x01\n\rLoginResponse\x12+\n\x04user\x18\x01 \x01(\x0b\x32\x17.starling.graph.v1.UserR\x04user\x12!\n\x0c\x61\x63\x63\x65ss_token\x18\x02 \x01(\tR\x0b\x61\x63\x63\x65ssToken\x12#\n\rrefresh_token\x18\x03 \x01(\tR\x0crefreshToken\x12\x1d\n\ntoken_type\x18\x04 \x01(\tR\ttokenType\x12\x1d\n\nexpires_in\x18\x05 \x01(\rR\texpiresIn\"A\n\x0eRefreshRequest\x12/\n\rrefresh_token\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x04R\x0crefreshToken\"\xc4\x01\n\x0fRefreshResponse\x12+\n\x04user\x18\x01 \x01(\x0b\x32\x17.starling.graph.v1.UserR\x04user\x12!\n\x0c\x61\x63\x63\x65ss_token\x18\x02 \x01(\tR\x0b\x61\x63\x63\x65ssToken\x12#\n\rrefresh_token\x18\x03 \x01(\tR\x0crefreshToken\x12\x1d\n\ntoken_type\x18\x04 \x01(\tR\ttokenType\x12\x1d\n\nexpires_in\x18\x05 \x01(\rR\texpiresIn\"@\n\rLogoutRequest\x12/\n\rrefresh_token\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x04R\x0crefreshToken\"*\n\x0eLogoutResponse\x12\x18\n\x07success\x18\x01 \x01(\x08R\x07success\"\x10\n\x0eGetJwksRequest\"F\n\x0fGetJwksResponse\x12\x33\n\x04keys\x18\x01 \x03(\x0b\x32\x1f.starling.gateway.v1.JsonWebKeyR\x04keys\"\x82\x01\n\nJsonWebKey\x12\x10\n\x03kty\x18\x01 \x01(\tR\x03kty\x12\x10\n\x03\x63rv\x18\x02 \x01(\tR\x03\x63rv\x12\x0c\n\x01x\x18\x03 \x01(\tR\x01x\x12\x0c\n\x01y\x18\x04 \x01(\tR\x01y\x12\x10\n\x03kid\x18\x05 \x01(\tR\x03kid\x12\x10\n\x03use\x18\x06 \x01(\tR\x03use\x12\x10\n\x03\x61lg\x18\x07 \x01(\tR\x03\x61lg\"\x13\n\x11GetOpenApiRequest\"-\n\x0eGetDocsRequest\x12\x1b\n\x04\x66ile\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18\x64R\x04\x66ile2\xcf\x03\n\x0e\x41\x63\x63ountService\x12m\n\x08Register\x12$.starling.gateway.v1.RegisterRequest\x1a%.starling.gateway.v1.RegisterResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\"\t/v1/users:\x01*\x12i\n\x05Login\x12!.starling.gateway.v1.LoginRequest\x1a\".starling.gateway.v1.LoginResponse\"\x19\x82\xd3\xe4\x93\x02\x13\"\x0e/v1/auth/login:\x01*\x12q\n\x07Refresh\x12#.starling.gateway.v1.RefreshRequest\x1a$.starling.gateway.v1.RefreshResponse\"\x1b\x82\xd3\xe4\x93\x02\x15\"\x10/v1/auth/refresh:\x01*\x12p\n\x06Logout\x12\".starling.gateway.v1.LogoutRequest\x1a#.starling.gateway.v1.LogoutResponse\"\x1d\x90\x02\x02\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/auth/logout:\x01*2\xe3\x02\n\x10\x44iscoveryService\x12w\n\x07GetJwks\x12#.starling.gateway.v1.GetJwksRequest\x1a$.starling.gateway.v1.GetJwksResponse\"!\x90\x02\x01\x82\xd3\xe4\x93\x02\x18\x12\x16/.well-known/jwks.json\x12\x64\n\nGetOpenApi\x12&.starling.gateway.v1.GetOpenApiRequest\x1a\x14.google.api.HttpBody\"\x18\x90\x02\x01\x82\xd3\xe4\x93\x02\x0f\x12\r/openapi.json\x12p\n\x07GetDocs\x12#.starling.gateway.v1.GetDocsRequest\x1a\x14.google.api.HttpBody\"*\x90\x02\x01\x82\xd3\xe4\x93\x02!\x12\x0c/docs/{file}Z\x08\x12\x06/docs/Z\x07\x12\x05/docsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,7 +38,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REGISTERREQUEST'].fields_by_name['username']._loaded_options = None
   _globals['_REGISTERREQUEST'].fields_by_name['username']._serialized_options = b'\272H\030r\0262\024^[A-Za-z0-9_]{3,30}$'
   _globals['_REGISTERREQUEST'].fields_by_name['display_name']._loaded_options = None
-  _globals['_REGISTERREQUEST'].fields_by_name['display_name']._serialized_options = b'\272H\005r\003\030\200 '
+  _globals['_REGISTERREQUEST'].fields_by_name['display_name']._serialized_options = b'\272H\007r\005\020\001\030\200 '
   _globals['_REGISTERREQUEST'].fields_by_name['password']._loaded_options = None
   _globals['_REGISTERREQUEST'].fields_by_name['password']._serialized_options = b'\272H\007r\005\020\010\030\200\001'
   _globals['_REGISTERREQUEST'].fields_by_name['bio']._loaded_options = None
@@ -68,33 +68,33 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DISCOVERYSERVICE'].methods_by_name['GetDocs']._loaded_options = None
   _globals['_DISCOVERYSERVICE'].methods_by_name['GetDocs']._serialized_options = b'\220\002\001\202\323\344\223\002!\022\014/docs/{file}Z\010\022\006/docs/Z\007\022\005/docs'
   _globals['_REGISTERREQUEST']._serialized_start=183
-  _globals['_REGISTERREQUEST']._serialized_end=370
-  _globals['_REGISTERRESPONSE']._serialized_start=373
-  _globals['_REGISTERRESPONSE']._serialized_end=570
-  _globals['_LOGINREQUEST']._serialized_start=572
-  _globals['_LOGINREQUEST']._serialized_end=665
-  _globals['_LOGINRESPONSE']._serialized_start=668
-  _globals['_LOGINRESPONSE']._serialized_end=862
-  _globals['_REFRESHREQUEST']._serialized_start=864
-  _globals['_REFRESHREQUEST']._serialized_end=929
-  _globals['_REFRESHRESPONSE']._serialized_start=932
-  _globals['_REFRESHRESPONSE']._serialized_end=1128
-  _globals['_LOGOUTREQUEST']._serialized_start=1130
-  _globals['_LOGOUTREQUEST']._serialized_end=1194
-  _globals['_LOGOUTRESPONSE']._serialized_start=1196
-  _globals['_LOGOUTRESPONSE']._serialized_end=1238
-  _globals['_GETJWKSREQUEST']._serialized_start=1240
-  _globals['_GETJWKSREQUEST']._serialized_end=1256
-  _globals['_GETJWKSRESPONSE']._serialized_start=1258
-  _globals['_GETJWKSRESPONSE']._serialized_end=1328
-  _globals['_JSONWEBKEY']._serialized_start=1331
-  _globals['_JSONWEBKEY']._serialized_end=1461
-  _globals['_GETOPENAPIREQUEST']._serialized_start=1463
-  _globals['_GETOPENAPIREQUEST']._serialized_end=1482
-  _globals['_GETDOCSREQUEST']._serialized_start=1484
-  _globals['_GETDOCSREQUEST']._serialized_end=1529
-  _globals['_ACCOUNTSERVICE']._serialized_start=1532
-  _globals['_ACCOUNTSERVICE']._serialized_end=1995
-  _globals['_DISCOVERYSERVICE']._serialized_start=1998
-  _globals['_DISCOVERYSERVICE']._serialized_end=2353
+  _globals['_REGISTERREQUEST']._serialized_end=372
+  _globals['_REGISTERRESPONSE']._serialized_start=375
+  _globals['_REGISTERRESPONSE']._serialized_end=572
+  _globals['_LOGINREQUEST']._serialized_start=574
+  _globals['_LOGINREQUEST']._serialized_end=667
+  _globals['_LOGINRESPONSE']._serialized_start=670
+  _globals['_LOGINRESPONSE']._serialized_end=864
+  _globals['_REFRESHREQUEST']._serialized_start=866
+  _globals['_REFRESHREQUEST']._serialized_end=931
+  _globals['_REFRESHRESPONSE']._serialized_start=934
+  _globals['_REFRESHRESPONSE']._serialized_end=1130
+  _globals['_LOGOUTREQUEST']._serialized_start=1132
+  _globals['_LOGOUTREQUEST']._serialized_end=1196
+  _globals['_LOGOUTRESPONSE']._serialized_start=1198
+  _globals['_LOGOUTRESPONSE']._serialized_end=1240
+  _globals['_GETJWKSREQUEST']._serialized_start=1242
+  _globals['_GETJWKSREQUEST']._serialized_end=1258
+  _globals['_GETJWKSRESPONSE']._serialized_start=1260
+  _globals['_GETJWKSRESPONSE']._serialized_end=1330
+  _globals['_JSONWEBKEY']._serialized_start=1333
+  _globals['_JSONWEBKEY']._serialized_end=1463
+  _globals['_GETOPENAPIREQUEST']._serialized_start=1465
+  _globals['_GETOPENAPIREQUEST']._serialized_end=1484
+  _globals['_GETDOCSREQUEST']._serialized_start=1486
+  _globals['_GETDOCSREQUEST']._serialized_end=1531
+  _globals['_ACCOUNTSERVICE']._serialized_start=1534
+  _globals['_ACCOUNTSERVICE']._serialized_end=1997
+  _globals['_DISCOVERYSERVICE']._serialized_start=2000
+  _globals['_DISCOVERYSERVICE']._serialized_end=2355
 # @@protoc_insertion_point(module_scope)

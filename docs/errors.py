@@ -52,7 +52,8 @@ DOMAINS = {
 VIOLATIONS = {
     "CONTROL_CHARACTER": "The text holds a control character.",
     "INVALID_CURSOR": "The cursor was not given to this reader by this list, or was changed.",
-    "MALFORMED": "The edge cannot read the value; the field is `body` where the JSON itself is wrong.",
+    "MALFORMED": "The edge cannot read the value; the field is `body` where the JSON itself is wrong, and "
+    "`request` where the HTTP is.",
     "TOO_LONG": "The text is too long after trimming and normalising.",
     "TOO_SHORT": "The text is too short after trimming and normalising.",
 }
@@ -109,7 +110,7 @@ def named_violations() -> dict[str, str]:
 
     A name in an expression that is not a literal, such as `USER_NOT_FOUND.name`, is not among them.
     """
-    found = {edge_errors.MALFORMED_FIELD: "envoy/edge_errors.py"}
+    found = {edge_errors.MALFORMED.violation: "envoy/edge_errors.py"}
     for package in PACKAGES:
         for path in sorted((ROOT / package).rglob("*.py")):
             if "openapi" in path.parts:

@@ -20,32 +20,41 @@ class Refusal:
     message: str
     retry_after_s: int | None = None
     domain: str = DOMAIN
+    field: str = ""
+    """The field that is wrong, of a refusal that has one and whose body names no other."""
+    violation: str = ""
+    """The reason of that field's violation."""
 
     def body(
         self,
         message: str | None = None,
         field: str | None = None,
-        why: str = "",
         metadata: Mapping[str, str] | None = None,
     ) -> Json:
-        """The google.rpc.Status; with `field`, it names the field that is wrong, and `why` it is."""
-        message = message or self.message
+        """The google.rpc.Status; it names `field`, or else the refusal's own, as wrong."""
+        message, field = message or self.message, field or self.field
         details: list[Json] = [
             _detail(
                 "ErrorInfo", reason=self.reason, domain=self.domain, metadata=dict(metadata or {})
             )
         ]
         if field:
-            violation = {"field": field, "description": message, "reason": why}
+            violation = {"field": field, "description": message, "reason": self.violation}
             details.append(_detail("BadRequest", field_violations=[violation]))
         if self.retry_after_s:
             details.append(_detail("RetryInfo", retry_delay=f"{self.retry_after_s}s"))
         return {"code": self.code, "message": message, "details": details}
 
 
-MALFORMED = Refusal(400, 3, "MALFORMED_REQUEST", "the request is malformed")
-MALFORMED_FIELD = "MALFORMED"
-"""The reason of the field's violation."""
+MALFORMED = Refusal(
+    400,
+    3,
+    "MALFORMED_REQUEST",
+    "the request is malformed",
+    # What Envoy itself cannot read has no field of ours.
+    field="request",
+    violation="MALFORMED",
+)
 
 UNAUTHENTICATED = Refusal(
     401, 16, "TOKEN_INVALID", "a valid access token is needed: Authorization: Bearer <token>"
@@ -118,11 +127,8 @@ def local_reply() -> Json:
 
 
 def _mapper(filter_: Json, refusal: Refusal) -> Json:
-    # What Envoy itself cannot read has no field of ours.
-    whole = refusal.body(field="request", why=MALFORMED_FIELD)
-    body = whole if refusal is MALFORMED else refusal.body()
     # As text: of JSON, Envoy would sort the names.
-    text = _compact(body).replace("%", "%%")
+    text = _compact(refusal.body()).replace("%", "%%")
     return {
         "filter": filter_,
         "status_code": refusal.status,

@@ -16,7 +16,6 @@ from envoy.edge_errors import (
     IDENTITY_MISMATCH,
     INTERNAL,
     MALFORMED,
-    MALFORMED_FIELD,
     UNAUTHENTICATED,
 )
 from envoy.extension import Json
@@ -45,7 +44,7 @@ def script(api: Api) -> str:
         "CALLS": calls,
         "IDENTITY": names,
         "INTERNAL": _answer(INTERNAL.body()),
-        "MALFORMED": _answer(MALFORMED.body("@message@", field="@field@", why=MALFORMED_FIELD)),
+        "MALFORMED": _answer(MALFORMED.body("@message@", field="@field@")),
         "MISMATCH": _answer(mismatch),
         "UNAUTHENTICATED": _answer(UNAUTHENTICATED.body()),
     }

@@ -37,6 +37,8 @@ from meshkit.log import get_logger
 LEAST_S = 0.02
 """A call with less time left than this is refused: nobody would hear the answer."""
 
+_CHARACTERS = re.compile(r"does not match regex pattern `\^\[(.+)\]\{(\d+),(\d+)\}\$`")
+
 _log = get_logger(__name__)
 _CALLS = Counter("starling_rpc_calls", "Calls by method and code", ["method", "code"])
 _SECONDS = Histogram(
@@ -245,9 +247,6 @@ def _invalid(violations: Sequence[Any]) -> InvalidArgument:
             for violation in violations
         ]
     )
-
-
-_CHARACTERS = re.compile(r"does not match regex pattern `\^\[(.+)\]\{(\d+),(\d+)\}\$`")
 
 
 def _description(message: str) -> str:

@@ -7,8 +7,8 @@ full disk would pass unnoticed for minutes.
 from __future__ import annotations
 
 import os
-from contextlib import suppress
-from types import TracebackType
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 from cassandra import ConsistencyLevel, DriverException, RequestExecutionException
 from cassandra.cluster import EXEC_PROFILE_DEFAULT, Cluster, ExecutionProfile, NoHostAvailable
@@ -21,49 +21,33 @@ MOST_ROWS = 1024
 _NOT_TAKEN = (NoHostAvailable, RequestExecutionException, DriverException, ConnectionException)
 
 
-class Ballast:
-    """A connection to one node, and a keyspace with a copy on each of `nodes`; made while there is room."""
+@contextmanager
+def ballast(address: str, nodes: int) -> Iterator[Callable[[], None]]:
+    """What writes `MOST_ROWS` to one node, or until it does not take one.
 
-    def __init__(self, address: str, nodes: int) -> None:
-        host, _, port = address.rpartition(":")
-        alone = ExecutionProfile(
-            load_balancing_policy=WhiteListRoundRobinPolicy([host]),
-            retry_policy=FallthroughRetryPolicy(),
-            consistency_level=ConsistencyLevel.ONE,
-            request_timeout=20,
+    The table, with a copy on each of `nodes`, is made on entering, while there is room.
+    """
+    host, _, port = address.rpartition(":")
+    alone = ExecutionProfile(
+        load_balancing_policy=WhiteListRoundRobinPolicy([host]),
+        retry_policy=FallthroughRetryPolicy(),
+        consistency_level=ConsistencyLevel.ONE,
+        request_timeout=20,
+    )
+    with Cluster(
+        [host], port=int(port), execution_profiles={EXEC_PROFILE_DEFAULT: alone}
+    ) as cluster:
+        session = cluster.connect()
+        session.execute(
+            "CREATE KEYSPACE IF NOT EXISTS ballast"
+            f" WITH replication = {{'class': 'SimpleStrategy', 'replication_factor': {nodes}}}"
         )
-        self._cluster = Cluster(
-            [host], port=int(port), execution_profiles={EXEC_PROFILE_DEFAULT: alone}
-        )
-        try:
-            self._session = self._cluster.connect()
-            self._session.execute(
-                "CREATE KEYSPACE IF NOT EXISTS ballast"
-                f" WITH replication = {{'class': 'SimpleStrategy', 'replication_factor': {nodes}}}"
-            )
-            self._session.execute(
-                "CREATE TABLE IF NOT EXISTS ballast.rows (id int PRIMARY KEY, data blob)"
-            )
-            self._insert = self._session.prepare(
-                "INSERT INTO ballast.rows (id, data) VALUES (?, ?)"
-            )
-        except BaseException:
-            self._cluster.shutdown()
-            raise
+        session.execute("CREATE TABLE IF NOT EXISTS ballast.rows (id int PRIMARY KEY, data blob)")
+        insert = session.prepare("INSERT INTO ballast.rows (id, data) VALUES (?, ?)")
 
-    def __enter__(self) -> Ballast:
-        return self
+        def write() -> None:
+            with suppress(*_NOT_TAKEN):
+                for number in range(MOST_ROWS):
+                    session.execute(insert, (number % 16, os.urandom(ROW_BYTES)))
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._cluster.shutdown()
-
-    def write(self) -> None:
-        """Write `MOST_ROWS`, or until the node does not take one."""
-        with suppress(*_NOT_TAKEN):
-            for number in range(MOST_ROWS):
-                self._session.execute(self._insert, (number % 16, os.urandom(ROW_BYTES)))
+        yield write

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from tests.e2e.mesh import Mesh, eventually
 
-from .ballast import Ballast
+from .ballast import ballast
 from .plan import Fault, Step, kind_of
 
 MENDED_WITHIN_S = 300.0
@@ -104,26 +104,26 @@ class Saboteur:
 
     def _fill(self, fault: Fault) -> None:
         pid = self._mesh.pid(fault.process)
-        with self._ballast(fault.process) as ballast, files_limited(pid, 1):
-            if ballast is not None:
-                ballast.write()
+        with self._ballast(fault.process) as write, files_limited(pid, 1):
+            if write is not None:
+                write()
             time.sleep(fault.lasts_s)
         # What met the limit is started again, with nobody's help.
         end = time.monotonic() + NOTICED_WITHIN_S
         while time.monotonic() < end and self._runs(fault.process, pid):
             time.sleep(0.1)
-        assert ballast is None or not self._runs(fault.process, pid), "the full disk went unnoticed"
+        assert write is None or not self._runs(fault.process, pid), "the full disk went unnoticed"
         self._wait_ready(fault.process)
 
     def _runs(self, process: str, pid: int) -> bool:
         entry = self._mesh.process(process)
         return bool(entry["pid"] == pid and entry["state"] == "ready")
 
-    def _ballast(self, process: str) -> AbstractContextManager[Ballast | None]:
+    def _ballast(self, process: str) -> AbstractContextManager[Callable[[], None] | None]:
         if kind_of(process) != "cassandra":
             return nullcontext()
         nodes = sum(kind_of(name) == "cassandra" for name in processes_of(self._mesh))
-        return Ballast(self._mesh.process(process)["addresses"]["cql"], nodes)
+        return ballast(self._mesh.process(process)["addresses"]["cql"], nodes)
 
     def _wait_ready(self, process: str) -> None:
         eventually(
